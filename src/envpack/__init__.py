@@ -1,0 +1,1 @@
+"""envpack packs a synced uv environment into one archive that runs anywhere."""

@@ -1,0 +1,274 @@
+"""The nouns every layer shares: frozen values, decided before anything is written."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from envpack.parallel import Pool
+
+
+class Edit(NamedTuple):
+    """Replace bytes `[start, stop)` of a file by `data`, for the reason `why`.
+
+    Offsets count bytes in the unedited file. The edits of one file are disjoint and sorted by
+    `start`; `why` is a short noun phrase from a small set, because reports count by it.
+    """
+
+    start: int
+    stop: int
+    data: bytes
+    why: str
+
+
+class View(Protocol):
+    """Read-only random access to the bytes of one file; `bytes` is a View."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+
+class Move(NamedTuple):
+    """A directory of the build machine and its place in the archive.
+
+    `old` is absolute, without a trailing slash. `new` is a POSIX path relative to the archive's
+    root, "" for the root itself.
+    """
+
+    old: str
+    new: str
+
+
+class Digest(NamedTuple):
+    """What became of one member: sha256 in lower-case hex, size in bytes after edits."""
+
+    sha256: str
+    size: int
+
+
+Digests: TypeAlias = Mapping[str, Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A regular file on this machine, as it was when the plan was made."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Bytes that the plan itself decided."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Bytes that follow from the digests of the members before it (RECORD, the manifest)."""
+
+    make: Callable[[Digests], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of the entry `target`, which comes earlier in the plan.
+
+    `symlink` is the relative link text the source had, for `--links symlink`.
+    """
+
+    target: str
+    symlink: str
+
+
+Content: TypeAlias = Disk | Inline | Derived | Alias
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member of the archive before its bytes are known.
+
+    `name` is a POSIX path relative to the archive's root. Relocators see an entry's bytes only if
+    `relocate` is true; what envpack itself wrote is already right.
+    """
+
+    name: str
+    content: Content
+    executable: bool = False
+    relocate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member as a format writes it.
+
+    `blocks` may be iterated once, and must be exhausted before the next member is asked for; they
+    sum to `size` bytes. A member with a `link` has no blocks.
+    """
+
+    name: str
+    size: int
+    executable: bool
+    blocks: Iterable[bytes] = ()
+    link: Link | None = None
+
+
+class LinkKind(enum.Enum):
+    """How an alias is stored."""
+
+    HARD = "hard"
+    SYMBOLIC = "symlink"
+
+
+class Link(NamedTuple):
+    """A link member: for HARD the full name of an earlier member, for SYMBOLIC the link text."""
+
+    kind: LinkKind
+    target: str
+
+
+class Reason(enum.Enum):
+    """Why something of the source is not in the archive; the value is the words for people."""
+
+    BASE_SITE_PACKAGES = "packages of the base interpreter"
+    BASE_SCRIPT = "scripts of the base interpreter's packages"
+    NOT_PYTHON = "not part of Python, though in its prefix"
+    EXTERNALLY_MANAGED = "the EXTERNALLY-MANAGED marker"
+    STATIC_LIBRARY = "static libraries and object files"
+    BYTECODE = "bytecode caches"
+    UV_BOOKKEEPING = "uv's own bookkeeping"
+    VENV_BOOKKEEPING = "the virtual environment's own bookkeeping"
+    ACTIVATE = "activation scripts that cannot be made relocatable"
+    EDITABLE_HOOK = "hooks of editable installs"
+    LOCAL_URL = "direct_url.json files that name a local path"
+    SHADOWED = "distributions of the base that the environment replaces"
+    DANGLING = "links that lead nowhere"
+    SPECIAL = "sockets, pipes and devices"
+    OUTPUT = "the output itself"
+    MISSING = "files that RECORD names and that are gone"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A source file that stays out, under the name it would have had."""
+
+    name: str
+    reason: Reason
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two sources for one name; `kept` and `dropped` say whose it was."""
+
+    name: str
+    kept: str
+    dropped: str
+
+
+class EditableForm(enum.Enum):
+    """How an editable install became real files."""
+
+    BUILT = "built"
+    COPIED = "copied"
+
+
+@dataclass(frozen=True, slots=True)
+class Editable:
+    """What became of one editable distribution; `note` says why it was copied, if it was."""
+
+    name: str
+    version: str
+    form: EditableForm
+    backend: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An installed distribution: its normalised name and its version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will be written, in order, and everything that will not, with reasons.
+
+    `moves` is sorted longest `old` first; `needles` are the build machine's directories whose
+    paths must not appear in the archive. `mtime` is in seconds since the epoch.
+    """
+
+    entries: tuple[Entry, ...]
+    moves: tuple[Move, ...]
+    needles: tuple[str, ...]
+    mtime: int
+    packages: tuple[Package, ...] = ()
+    editables: tuple[Editable, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    clashes: tuple[Clash, ...] = ()
+    outside: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A build-machine path that is still in a member: which, how often.
+
+    `harmless` says why it does no harm, and is empty if it may.
+    """
+
+    name: str
+    needle: str
+    count: int
+    harmless: str = ""
+
+
+class Relocator(Protocol):
+    """Knows one kind of file that holds absolute paths. Pure: bytes in, edits out, no I/O."""
+
+    why: tuple[str, ...]
+
+    def claims(self, name: str, head: bytes) -> bool:
+        """Say whether this file is of the kind, by its name and its first 4096 bytes."""
+        ...
+
+    def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterable[Edit]:
+        """Yield the edits that make the file right at any place; none if it is right already."""
+        ...
+
+
+class Format(Protocol):
+    """One kind of output. Knows nothing of environments: members in, bytes out.
+
+    `levels` tells whether `--compress-level` has a meaning; `folder` whether the output is a
+    directory rather than a file.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    hardlinks: bool
+    symlinks: bool
+    levels: bool
+    folder: bool
+
+    def write(
+        self,
+        members: Iterable[Member],
+        target: str,
+        *,
+        level: int | None,
+        mtime: int,
+        pool: Pool,
+    ) -> None:
+        """Create `target`, which does not exist, from `members` in the order given.
+
+        `level` is 1 (fast) to 9 (small), None for the format's default. Raises OSError as the
+        file system gives it; the caller removes what was begun.
+        """
+        ...
