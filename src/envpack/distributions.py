@@ -1,0 +1,135 @@
+"""Installed distributions: what is in site-packages and which files belong to whom.
+
+Sources: the *recording installed projects* specification (RECORD), PEP 610 (direct_url.json),
+setuptools' egg-info.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from envpack.errors import SourceFault
+
+
+class RecordRow(NamedTuple):
+    """One line of RECORD: the path as written there, and the name it has below the prefix.
+
+    `name` is None for a path that leaves the prefix. `hashed` tells whether the line had a hash.
+    """
+
+    path: str
+    name: str | None
+    hashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One `.dist-info` or `.egg-info` of a site-packages directory.
+
+    `info` is the metadata entry's name in site-packages; `rows` is RECORD as read, empty without
+    one. `editable` follows direct_url.json's `dir_info`, or an `.egg-link` of the same name.
+    """
+
+    name: str
+    version: str
+    info: str
+    rows: tuple[RecordRow, ...]
+    direct_url: dict[str, Any] | None
+    editable: bool
+
+
+def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
+    """Read the distributions below `prefix/site_packages`, sorted by name, then by `info`.
+
+    `site_packages` is relative to `prefix`. Raises SourceFault if metadata cannot be read.
+    """
+    folder = os.path.join(prefix, site_packages)
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise SourceFault(f"cannot list `{folder}`: {error.strerror}") from error
+    links = {n.removesuffix(".egg-link").lower() for n in names if n.endswith(".egg-link")}
+    found = [
+        _read(folder, site_packages, info, links)
+        for info in names
+        if info.endswith((".dist-info", ".egg-info"))
+    ]
+    return tuple(sorted(found, key=lambda dist: (dist.name, dist.info)))
+
+
+def _read(folder: str, site_packages: str, info: str, links: set[str]) -> Distribution:
+    stem = info.rsplit(".", 1)[0]
+    name, _, version = stem.partition("-")
+    version = re.sub(r"-py\d+(\.\d+)?(-.*)?$", "", version)
+    if not version:
+        name, version = _from_metadata(os.path.join(folder, info), stem)
+    direct_url = _direct_url(os.path.join(folder, info, "direct_url.json"))
+    editable = bool(((direct_url or {}).get("dir_info") or {}).get("editable"))
+    return Distribution(
+        name=canonicalize_name(name),
+        version=version,
+        info=info,
+        rows=_rows(os.path.join(folder, info, "RECORD"), site_packages),
+        direct_url=direct_url,
+        editable=editable or name.lower() in links,
+    )
+
+
+def _from_metadata(path: str, stem: str) -> tuple[str, str]:
+    """Read Name and Version from the core metadata of an info directory without a version."""
+    for candidate in ("METADATA", "PKG-INFO", ""):
+        text = _text(os.path.join(path, candidate) if candidate else path)
+        if text is not None:
+            fields = dict(re.findall(r"^(Name|Version):\s*(\S+)", text, re.MULTILINE))
+            return fields.get("Name", stem), fields.get("Version", "")
+    return stem, ""
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", newline="", errors="surrogateescape") as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+
+
+def _direct_url(path: str) -> dict[str, Any] | None:
+    text = _text(path)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SourceFault(f"`{path}` is not JSON: {error}") from error
+    return value if isinstance(value, dict) else None
+
+
+def _rows(path: str, site_packages: str) -> tuple[RecordRow, ...]:
+    text = _text(path)
+    if text is None:
+        return ()
+    rows = []
+    for row in csv.reader(io.StringIO(text, newline="")):
+        if row:
+            hashed = len(row) > 1 and bool(row[1])
+            rows.append(RecordRow(row[0], name_in_prefix(site_packages, row[0]), hashed))
+    return tuple(rows)
+
+
+def name_in_prefix(site_packages: str, path: str) -> str | None:
+    """Return where RECORD's `path` lies below the prefix, None if it lies outside."""
+    if path.startswith("/"):
+        return None
+    name = posixpath.normpath(posixpath.join(site_packages, path))
+    return None if name.startswith("../") else name

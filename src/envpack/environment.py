@@ -1,0 +1,161 @@
+"""A virtual environment as it lies on disk: discovered, never executed.
+
+Sources: PEP 405 (`pyvenv.cfg`, `home`), and what uv and venv write into `bin/activate`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+
+from envpack.errors import EnvironmentFault, UnsupportedBase
+from envpack.interpreter import Interpreter, interpreter_at
+
+_ANEW = "make it anew: `uv venv --clear` and `uv sync`"
+_ACTIVATE_ROOT = re.compile(rb"""^VIRTUAL_ENV=(['"]?)(/[^\n]*?)\1\s*$""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The project an environment was synced for; `version` is None if it is dynamic."""
+
+    root: str
+    name: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment and the interpreter it stands on.
+
+    `root` is absolute and free of links; `spellings` are the other absolute paths by which its
+    files may name it.
+    """
+
+    root: str
+    spellings: tuple[str, ...]
+    interpreter: Interpreter
+    system_site: bool
+    project: Project | None
+
+    @property
+    def site_packages(self) -> str:
+        """The site-packages directory, relative to the root."""
+        return self.interpreter.site_packages
+
+
+def discover(path: str) -> Environment:
+    """Describe the environment at `path`.
+
+    Raises EnvironmentFault if there is none, or if it was moved or lost its interpreter, and
+    UnsupportedBase if its interpreter is of a kind that is not packed.
+    """
+    root = os.path.realpath(path)
+    if not os.path.isdir(root):
+        if os.path.lexists(root):
+            raise EnvironmentFault(f"`{path}` is not a directory")
+        raise EnvironmentFault(
+            f"no environment at `{path}`", hint="run `uv sync` first, or name the environment"
+        )
+    config = _read_config(root, path)
+    implementation = config.get("implementation", "CPython")
+    if implementation != "CPython":
+        raise UnsupportedBase(
+            f"`{path}` is an environment of {implementation}; only CPython is packed",
+            hint="make it anew on CPython: `uv sync --managed-python --python cpython`",
+        )
+    home = config.get("home", "")
+    if os.path.isfile(os.path.join(root, "Scripts", "python.exe")) or "\\" in home:
+        raise UnsupportedBase(f"`{path}` is a Windows environment; only Linux is packed")
+    recorded = _recorded_root(root)
+    if recorded is not None and not _same_directory(recorded, root):
+        raise EnvironmentFault(f"`{path}` was made at `{recorded}` and then moved", hint=_ANEW)
+    version_info = config.get("version_info", config.get("version", ""))
+    executable = _base_executable(root, home, path)
+    try:
+        interpreter = interpreter_at(executable, home, version_info)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot read the interpreter `{executable}`: {error.strerror}"
+        ) from error
+    if not os.path.isdir(os.path.join(root, interpreter.site_packages)):
+        raise EnvironmentFault(
+            f"`{path}` has no `{interpreter.site_packages}`, though its interpreter is"
+            f" Python {interpreter.version}",
+            hint=_ANEW,
+        )
+    spelled = {os.path.abspath(path), recorded or root}
+    return Environment(
+        root=root,
+        spellings=tuple(sorted(spelled - {root})),
+        interpreter=interpreter,
+        system_site=config.get("include-system-site-packages", "false").lower() == "true",
+        project=_project_of(os.path.dirname(os.path.abspath(path))),
+    )
+
+
+def _read_config(root: str, path: str) -> dict[str, str]:
+    try:
+        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        raise EnvironmentFault(
+            f"`{path}` is not a virtual environment: it has no pyvenv.cfg",
+            hint="name the environment's folder, such as `.venv`",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentFault(f"cannot read `{path}/pyvenv.cfg`: {error}") from error
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _recorded_root(root: str) -> str | None:
+    """Return the place `bin/activate` says the environment was made at, None if it says none."""
+    try:
+        with open(os.path.join(root, "bin", "activate"), "rb") as file:
+            found = _ACTIVATE_ROOT.search(file.read())
+    except OSError:
+        return None
+    if found is None or b"$" in found[2]:
+        return None
+    return os.fsdecode(found[2].replace(b"'\"'\"'", b"'").replace(b"'\\''", b"'"))
+
+
+def _same_directory(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _base_executable(root: str, home: str, path: str) -> str:
+    """Return the real path of the interpreter's executable.
+
+    `bin/python` is a chain of links in a POSIX environment; where it is a copy, `home` leads on.
+    """
+    link = os.path.join(root, "bin", "python")
+    real = os.path.realpath(link)
+    if os.path.isfile(real) and os.path.dirname(real) != os.path.join(root, "bin"):
+        return real
+    if os.path.isfile(real):
+        for name in ("python3", "python"):
+            if os.path.isfile(candidate := os.path.join(home, name)):
+                return os.path.realpath(candidate)
+    gone = home if home and not os.path.isdir(home) else real
+    raise EnvironmentFault(
+        f"the interpreter of `{path}` is gone: `{gone}` does not exist", hint=_ANEW
+    )
+
+
+def _project_of(folder: str) -> Project | None:
+    try:
+        with open(os.path.join(folder, "pyproject.toml"), "rb") as file:
+            table = tomllib.load(file).get("project")
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+        return None
+    version = table.get("version")
+    return Project(folder, table["name"], version if isinstance(version, str) else None)

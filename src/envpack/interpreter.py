@@ -1,0 +1,161 @@
+"""The base interpreter under an environment: where it is, what it is, whether it can be packed.
+
+Nothing is executed. The version comes from `patchlevel.h`, the target from the executable's
+header, the kind from the shape of the prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from envpack.errors import UnsupportedBase
+from envpack.target import Target, target_of
+
+_WAY_OUT = "make the environment anew on a Python that uv manages: `uv sync --managed-python`"
+_SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
+# <implementation>-<version>-<os>-<arch>-<libc>, how uv names the directory of a Python it installed
+_MANAGED_NAME = re.compile(r"(cpython|pypy|graalpy)-\d+\.\d+\.\d+[a-z0-9]*(\+[a-z]+)?-\w+-\w+-\w+")
+_PATCHLEVEL = re.compile(rb'^#\s*define\s+PY_VERSION\s+"([^"]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A CPython installation: `prefix/bin/python3.N`, `prefix/lib/python3.N`.
+
+    `prefix` is free of links; `spellings` are the other absolute paths by which files of the
+    environment may name it (uv's minor-version link, the `home` of pyvenv.cfg). `executable` is
+    relative to the prefix. `build` is python-build-standalone's date as uv recorded it.
+    """
+
+    prefix: str
+    spellings: tuple[str, ...]
+    executable: str
+    version: str
+    minor: str
+    target: Target
+    managed: bool
+    build: str | None
+
+    @property
+    def stdlib(self) -> str:
+        """The standard library's directory, relative to the prefix."""
+        return f"lib/python{self.minor}"
+
+    @property
+    def site_packages(self) -> str:
+        """The site-packages directory, relative to the prefix."""
+        return f"{self.stdlib}/site-packages"
+
+
+def interpreter_at(executable: str, home: str, version_info: str) -> Interpreter:
+    """Describe the CPython whose real executable is `executable`.
+
+    `home` is pyvenv.cfg's spelling of the executable's directory, `version_info` its idea of the
+    version, possibly just "3.12". Raises UnsupportedBase for a kind that is not packed, OSError if
+    the interpreter cannot be read.
+    """
+    prefix = os.path.dirname(os.path.dirname(executable))
+    name = os.path.basename(executable)
+    _refuse_foreign(prefix, name, executable)
+    target = target_of(executable)
+    if target is None or target.os != "linux":
+        what = {"macos": "macOS", "windows": "Windows"}.get(target.os if target else "", "unknown")
+        raise UnsupportedBase(
+            f"`{executable}` is a Python for {what} systems; only Linux is packed"
+        )
+    minor = _minor_of(prefix, name, version_info)
+    _refuse_shape(prefix, minor)
+    spelled = os.path.dirname(home) if os.path.basename(home) == "bin" else home
+    spellings = tuple(sorted({spelled, os.path.realpath(spelled)} - {prefix}))
+    return Interpreter(
+        prefix=prefix,
+        spellings=spellings,
+        executable=f"bin/{name}",
+        version=_version_of(prefix, minor, version_info),
+        minor=minor,
+        target=target,
+        managed=_MANAGED_NAME.fullmatch(os.path.basename(prefix)) is not None,
+        build=_read_word(os.path.join(prefix, "BUILD")),
+    )
+
+
+def _refuse_foreign(prefix: str, name: str, executable: str) -> None:
+    """Refuse what is no CPython in a prefix of its own."""
+    if name.startswith("pypy") or "graalpy" in name:
+        raise UnsupportedBase(
+            f"`{executable}` is not CPython; only CPython is packed", hint=_WAY_OUT
+        )
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
+        raise UnsupportedBase(
+            f"the base interpreter belongs to the conda environment `{prefix}`",
+            hint=f"{_WAY_OUT}, or use conda-pack for conda environments",
+        )
+    if ".framework/" in prefix + "/":
+        raise UnsupportedBase(
+            f"the base interpreter is the macOS framework `{prefix}`; only Linux is packed",
+            hint=_WAY_OUT,
+        )
+    if prefix in _SYSTEM_PREFIXES:
+        raise UnsupportedBase(
+            f"the base interpreter is the system's own, in `{prefix}` with much else",
+            hint=_WAY_OUT,
+        )
+
+
+def _minor_of(prefix: str, name: str, version_info: str) -> str:
+    """Return "3.N" from the executable's name, or the pyvenv.cfg's word for it."""
+    if named := re.fullmatch(r"python(\d+\.\d+)(t?)(d?)", name):
+        if named[2]:
+            raise UnsupportedBase(
+                f"`{prefix}` is a free-threaded Python {named[1]}, which is not packed yet",
+                hint=_WAY_OUT,
+            )
+        if named[3]:
+            raise UnsupportedBase(
+                f"`{prefix}` is a debug build of Python {named[1]}, which is not packed yet",
+                hint=_WAY_OUT,
+            )
+        return named[1]
+    if told := re.match(r"\d+\.\d+", version_info):
+        return told[0]
+    raise UnsupportedBase(f"cannot tell the Python version of `{prefix}`", hint=_WAY_OUT)
+
+
+def _refuse_shape(prefix: str, minor: str) -> None:
+    """Refuse prefixes whose standard library is not in lib/python3.N."""
+    stdlib = os.path.join(prefix, "lib", f"python{minor}")
+    if os.path.isfile(os.path.join(stdlib, "os.py")):
+        return
+    if os.path.isdir(os.path.join(prefix, "lib", f"python{minor}t")):
+        raise UnsupportedBase(
+            f"`{prefix}` is a free-threaded Python {minor}, which is not packed yet",
+            hint=_WAY_OUT,
+        )
+    if os.path.isfile(os.path.join(prefix, "lib64", f"python{minor}", "os.py")):
+        raise UnsupportedBase(
+            f"`{prefix}` keeps its standard library in lib64, which is not packed yet",
+            hint=_WAY_OUT,
+        )
+    raise UnsupportedBase(
+        f"`{prefix}` is no complete Python: `lib/python{minor}/os.py` is missing", hint=_WAY_OUT
+    )
+
+
+def _version_of(prefix: str, minor: str, version_info: str) -> str:
+    header = os.path.join(prefix, "include", f"python{minor}", "patchlevel.h")
+    try:
+        with open(header, "rb") as file:
+            found = _PATCHLEVEL.search(file.read())
+    except OSError:
+        found = None
+    return found[1].decode() if found else version_info
+
+
+def _read_word(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip() or None
+    except OSError:
+        return None

@@ -1,0 +1,88 @@
+"""The kind of machine an interpreter runs on, read from its executable's header.
+
+Formats: System V gABI (`Elf64_Ehdr`, `PT_INTERP`), Mach-O (`mach/loader.h`), PE (`MZ`).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_ELF_MACHINES = {
+    3: "x86",
+    20: "powerpc",
+    21: "powerpc64le",
+    22: "s390x",
+    40: "armv7",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+_MACHO_MAGICS = {b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"}
+_PT_INTERP = 3
+
+
+class Target(NamedTuple):
+    """Operating system, architecture and C library, in uv's words; `libc` is "none" off Linux."""
+
+    os: str
+    arch: str
+    libc: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.os}-{self.arch}-{self.libc}"
+            if self.libc != "none"
+            else f"{self.os}-{self.arch}"
+        )
+
+
+def target_of(path: str) -> Target | None:
+    """Return the target of the executable at `path`, None if it is of no known format.
+
+    Raises OSError if the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(64 * 1024)
+    if head[:4] == b"\x7fELF" and len(head) >= 64:
+        return _elf_target(head)
+    if head[:4] in _MACHO_MAGICS:
+        return Target("macos", "universal", "none")
+    if head[:2] == b"MZ":
+        return Target("windows", "x86_64", "none")
+    return None
+
+
+def _elf_target(head: bytes) -> Target | None:
+    wide = head[4] == 2
+    order = "<" if head[5] == 1 else ">"
+    (machine,) = struct.unpack_from(order + "H", head, 18)
+    arch = _ELF_MACHINES.get(machine, f"machine{machine}")
+    if wide:
+        (offset,) = struct.unpack_from(order + "Q", head, 32)
+        size, count = struct.unpack_from(order + "HH", head, 54)
+    else:
+        (offset,) = struct.unpack_from(order + "I", head, 28)
+        size, count = struct.unpack_from(order + "HH", head, 42)
+    libc = "gnu"
+    for index in range(count):
+        start = offset + index * size
+        if start + 40 > len(head):
+            break
+        (kind,) = struct.unpack_from(order + "I", head, start)
+        if kind == _PT_INTERP:
+            at, length = (
+                (
+                    struct.unpack_from(order + "Q", head, start + 8)[0],
+                    struct.unpack_from(order + "Q", head, start + 32)[0],
+                )
+                if wide
+                else (
+                    struct.unpack_from(order + "I", head, start + 4)[0],
+                    struct.unpack_from(order + "I", head, start + 16)[0],
+                )
+            )
+            if b"/ld-musl" in head[at : at + length]:
+                libc = "musl"
+    return Target("linux", arch, libc)
