@@ -201,7 +201,9 @@ class Plan:
     """Everything that will be written, in order, and everything that will not, with reasons.
 
     `moves` is sorted longest `old` first; `needles` are the build machine's directories whose
-    paths must not appear in the archive. `mtime` is in seconds since the epoch.
+    paths must not appear in the archive. `mtime` is in seconds since the epoch. `outside` pairs the
+    names of links that left environment, interpreter and uv's cache with what they point to;
+    `scrubbed` names the files that credentials were taken out of.
     """
 
     entries: tuple[Entry, ...]
@@ -213,6 +215,7 @@ class Plan:
     left_out: tuple[LeftOut, ...] = ()
     clashes: tuple[Clash, ...] = ()
     outside: tuple[tuple[str, str], ...] = ()
+    scrubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -232,7 +235,10 @@ class Leak:
 class Relocator(Protocol):
     """Knows one kind of file that holds absolute paths. Pure: bytes in, edits out, no I/O."""
 
-    why: tuple[str, ...]
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Every reason its edits can have."""
+        ...
 
     def claims(self, name: str, head: bytes) -> bool:
         """Say whether this file is of the kind, by its name and its first 4096 bytes."""
@@ -244,18 +250,37 @@ class Relocator(Protocol):
 
 
 class Format(Protocol):
-    """One kind of output. Knows nothing of environments: members in, bytes out.
+    """One kind of output. Knows nothing of environments: members in, bytes out."""
 
-    `levels` tells whether `--compress-level` has a meaning; `folder` whether the output is a
-    directory rather than a file.
-    """
+    @property
+    def name(self) -> str:
+        """The word for it on the command line."""
+        ...
 
-    name: str
-    suffixes: tuple[str, ...]
-    hardlinks: bool
-    symlinks: bool
-    levels: bool
-    folder: bool
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The endings of OUT that mean this format, the usual one first."""
+        ...
+
+    @property
+    def hardlinks(self) -> bool:
+        """Whether it can hold hard links."""
+        ...
+
+    @property
+    def symlinks(self) -> bool:
+        """Whether it can hold symbolic links."""
+        ...
+
+    @property
+    def levels(self) -> bool:
+        """Whether `--compress-level` has a meaning."""
+        ...
+
+    @property
+    def folder(self) -> bool:
+        """Whether the output is a directory rather than a file."""
+        ...
 
     def write(
         self,
