@@ -1,0 +1,55 @@
+"""Members as bytes: checked against their size, and cut anew into blocks of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from envpack.model import LinkKind, Member
+
+BLOCK = 512 * 1024
+
+EXECUTABLE = 0o755
+PLAIN = 0o644
+SYMLINK = 0o777
+DIRECTORY = 0o755
+
+
+def mode_of(member: Member) -> int:
+    """Return the permission bits of `member`, which depend on nothing but the plan."""
+    if member.link is not None and member.link.kind is LinkKind.SYMBOLIC:
+        return SYMLINK
+    return EXECUTABLE if member.executable else PLAIN
+
+
+def contents(member: Member) -> Iterator[bytes]:
+    """Yield the blocks of `member`; raises RuntimeError if they do not sum to its size."""
+    left = member.size
+    for block in member.blocks:
+        left -= len(block)
+        if left < 0:
+            break
+        yield block
+    if left:
+        raise RuntimeError(f"the blocks of `{member.name}` do not sum to {member.size} bytes")
+
+
+def gathered(pieces: Iterable[bytes], block: int = BLOCK) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of exactly `block` bytes; only the last may be shorter.
+
+    No pieces, or only empty ones, give no block.
+    """
+    held: list[bytes | memoryview] = []
+    room = block
+    for piece in pieces:
+        rest = memoryview(piece)
+        while len(rest) >= room:
+            held.append(rest[:room])
+            rest = rest[room:]
+            yield b"".join(held)
+            held.clear()
+            room = block
+        if rest:
+            held.append(rest)
+            room -= len(rest)
+    if held:
+        yield b"".join(held)
