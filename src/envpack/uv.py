@@ -1,0 +1,257 @@
+"""uv, and the one place where envpack starts a program.
+
+Every call runs with the caller's index settings, proxies, certificates and cache, and without what
+would tie it to another environment or project. Nothing it does writes bytecode, so a base
+interpreter is the same afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from envpack.errors import ToolFault
+from envpack.target import Target
+
+_INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+_FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")
+_BEGINS = ("error:", "\u00d7")
+
+# The project, interpreter and environment a shell or an outer `uv run` chose, and the switches
+# that change what a build or an install means. Indexes, network and cache settings stay.
+_DROPPED = frozenset(
+    {
+        "CONDA_PREFIX",
+        "PYTHONEXECUTABLE",
+        "PYTHONHOME",
+        "PYTHONINSPECT",
+        "PYTHONOPTIMIZE",
+        "PYTHONPATH",
+        "PYTHONPLATLIBDIR",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONSTARTUP",
+        "PYTHONWARNINGS",
+        "UV_BREAK_SYSTEM_PACKAGES",
+        "UV_COMPILE_BYTECODE",
+        "UV_CONSTRAINT",
+        "UV_DEV",
+        "UV_EDITABLE",
+        "UV_ENV_FILE",
+        "UV_EXCLUDE",
+        "UV_FROZEN",
+        "UV_ISOLATED",
+        "UV_LINK_MODE",
+        "UV_LOCKED",
+        "UV_MANAGED_PYTHON",
+        "UV_NO_BINARY",
+        "UV_NO_BINARY_PACKAGE",
+        "UV_NO_BUILD",
+        "UV_NO_BUILD_ISOLATION",
+        "UV_NO_BUILD_PACKAGE",
+        "UV_NO_INSTALLER_METADATA",
+        "UV_NO_MANAGED_PYTHON",
+        "UV_NO_SOURCES",
+        "UV_NO_SOURCES_PACKAGE",
+        "UV_NO_SYNC",
+        "UV_NO_VERIFY_HASHES",
+        "UV_OVERRIDE",
+        "UV_PROJECT",
+        "UV_PROJECT_ENVIRONMENT",
+        "UV_PYTHON",
+        "UV_PYTHON_PREFERENCE",
+        "UV_REQUIRE_HASHES",
+        "UV_SYSTEM_PYTHON",
+        "UV_VENV_CLEAR",
+        "UV_VENV_RELOCATABLE",
+        "UV_VENV_SEED",
+        "UV_WORKING_DIR",
+        "UV_WORKING_DIRECTORY",
+        "VIRTUAL_ENV",
+        "__PYVENV_LAUNCHER__",
+    }
+)
+_ZIP_EPOCH = "315532800"  # 1980-01-01, before which no zip member can be
+_SET = {
+    "NO_COLOR": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
+
+class UvFault(ToolFault):
+    """A run of uv failed; `stderr` is all it said, without credentials."""
+
+    def __init__(self, message: str, *, hint: str | None = None, stderr: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.stderr = stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """The uv executable at `path`."""
+
+    path: str
+
+    @classmethod
+    def find(cls) -> Self:
+        """Find uv: `$UV`, then the PATH, then the `uv` package beside envpack.
+
+        uv itself sets `$UV` for what it runs. Raises ToolFault if there is none.
+        """
+        told = os.environ.get("UV", "")
+        if told and os.path.isfile(told) and os.access(told, os.X_OK):
+            return cls(os.path.abspath(told))
+        if on_path := shutil.which("uv"):
+            return cls(os.path.abspath(on_path))
+        try:
+            return cls(str(importlib.import_module("uv").find_uv_bin()))
+        except (ImportError, AttributeError, FileNotFoundError):
+            raise ToolFault("uv is needed, and it was not found", hint=_INSTALL) from None
+
+    def version(self) -> str:
+        """Return uv's version, such as "0.13.8"."""
+        words = self._run("ask uv for its version", ["--version"]).split()
+        return words[1] if len(words) > 1 else ""
+
+    def cache_dir(self) -> str:
+        """Return the absolute path of uv's cache."""
+        return os.path.abspath(self._run("ask uv for its cache", ["cache", "dir"]).strip())
+
+    def build_wheel(
+        self,
+        source: str,
+        out: str,
+        *,
+        python: str,
+        offline: bool,
+        env: Mapping[str, str],
+        project: str | None = None,
+    ) -> str:
+        """Build the project in `source` with the interpreter `python`; return the wheel's path.
+
+        `out` is a directory for this wheel alone. `project` is where uv looks for its settings,
+        whose relative paths mean something only there; `env` is added to the backend's variables.
+        Compilers are told to leave the build's directories out of what they write.
+        """
+        args = ["build", "--wheel", "--out-dir", out, "--python", python]
+        args += ["--project", project] if project else []
+        args += ["--offline"] if offline else []
+        flags = f"-g0 -ffile-prefix-map={shlex.quote(source)}=."
+        env = {**env, **{name: _appended(name, flags) for name in ("CFLAGS", "CXXFLAGS")}}
+        self._run(f"build `{os.path.basename(source)}`", [*args, source], env)
+        wheels = sorted(name for name in os.listdir(out) if name.endswith(".whl"))
+        if len(wheels) != 1:
+            raise UvFault(f"uv built {len(wheels)} wheels of `{os.path.basename(source)}`, not one")
+        return os.path.join(out, wheels[0])
+
+    def venv(self, path: str, *, python: str) -> None:
+        """Create a virtual environment at `path`, which does not exist, on `python`."""
+        args = ["venv", "--no-project", "--no-config", "--offline", "--python", python, path]
+        self._run("create a temporary environment", args)
+
+    def install(self, venv: str, wheels: Sequence[str]) -> None:
+        """Install wheel files, and nothing else, as real files into the environment `venv`.
+
+        They pass through a temporary cache: the user's cache holds what the user installed.
+        """
+        args = ["pip", "install", "--no-config", "--no-cache", "--offline", "--no-index"]
+        args += ["--no-deps", "--link-mode", "copy", "--python", venv]
+        self._run("install the built wheels", [*args, *wheels])
+
+    def static_uv(self, target: Target, into: str, version: str | None = None) -> str:
+        """Put uv's statically linked executable for `target` under `into`; return its path.
+
+        It is the musllinux wheel's, which needs no C library of the target (the gnu one needs
+        libgcc_s). `version` is this uv's own if not given.
+        """
+        version = version or self.version()
+        args = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
+        args += ["--python", sys.executable, "--target", into]
+        args += ["--python-platform", f"{target.arch}-unknown-linux-musl", f"uv=={version}"]
+        self._run(f"fetch uv {version} for {target}", args)
+        path = os.path.join(into, "bin", "uv")
+        if not os.path.isfile(path):
+            raise UvFault(f"the wheel of uv {version} for {target} holds no `bin/uv`")
+        return path
+
+    def _run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
+        """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
+        command = [self.path, "--color", "never", *args]
+        try:
+            # A session of its own, so that an interrupt ends uv and the backends it started.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=child_environment(os.environ, env or {}),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolFault(f"cannot run `{self.path}`: {error.strerror}", hint=_INSTALL) from error
+        with process:
+            try:
+                out, err = process.communicate()
+            except BaseException:
+                _kill(process)
+                raise
+        if process.returncode != 0:
+            stderr = masked(err.decode("utf-8", "replace"))
+            raise UvFault(f"cannot {what}: {last_words(stderr)}", stderr=stderr)
+        return out.decode("utf-8", "surrogateescape")
+
+
+def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables uv runs with: what was inherited and does no harm, then `extra`."""
+    kept = {name: value for name, value in inherited.items() if name not in _DROPPED}
+    return {"SOURCE_DATE_EPOCH": _ZIP_EPOCH, **kept, **_SET, **extra}
+
+
+def _appended(name: str, flags: str) -> str:
+    return f"{os.environ.get(name, '')} {flags}".strip()
+
+
+def masked(text: str) -> str:
+    """Return `text` with the user and password of every URL hidden."""
+    return _CREDENTIALS.sub("//***@", text)
+
+
+def last_words(stderr: str) -> str:
+    """Return the line of uv's stderr that says why it failed, without its frame.
+
+    uv ends with `error:` and its causes, then hints. If the last cause is that a build backend
+    failed, the backend's own last line, printed before `error:`, says more.
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if not lines:
+        return "uv gave no reason"
+    begins = [index for index, line in enumerate(lines) if line.startswith(_BEGINS)]
+    begin = begins[-1] if begins else 0
+    hints = (index for index in range(begin, len(lines)) if lines[index].startswith("hint:"))
+    lines = lines[: next(hints, len(lines))]
+    last = _FRAME.sub("", lines[-1])
+    if last.startswith("Call to `") and begin > 0 and not lines[begin - 1].startswith("Building "):
+        last = lines[begin - 1]
+    return last.rstrip(".")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
