@@ -1,1 +1,50 @@
-"""envpack packs a synced uv environment into one archive that runs anywhere."""
+"""envpack packs a synced uv environment, Python included, into one archive that runs anywhere.
+
+import envpack
+
+report = envpack.pack(".venv", "env.tar.gz")
+print(report.digest, report.leaks)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from envpack.errors import EnvpackError
+from envpack.version import VERSION
+
+if TYPE_CHECKING:
+    from envpack.editable import EditableMode
+    from envpack.packing import LinkMode, Listener, StrictError, pack
+    from envpack.report import PackReport
+
+__all__ = [
+    "EditableMode",
+    "EnvpackError",
+    "LinkMode",
+    "Listener",
+    "PackReport",
+    "StrictError",
+    "__version__",
+    "pack",
+]
+
+__version__ = VERSION
+
+_HOMES = {
+    "EditableMode": "editable",
+    "LinkMode": "packing",
+    "Listener": "packing",
+    "PackReport": "report",
+    "StrictError": "packing",
+    "pack": "packing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are asked for: `envpack --version` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module `envpack` has no attribute `{name}`")
+    from importlib import import_module
+
+    return getattr(import_module(f"envpack.{_HOMES[name]}"), name)

@@ -1,0 +1,95 @@
+"""The only module that prints: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def failure(message: str, hint: str | None) -> None:
+    """Print one sentence about what went wrong, and the way out after it."""
+    click.echo(click.style("error", fg="red", bold=True) + f": {message}", err=True)
+    if hint:
+        click.echo(click.style("hint", fg="cyan") + f": {hint}", err=True)
+
+
+def warning(message: str) -> None:
+    """Print one sentence about what may surprise."""
+    click.echo(click.style("warning", fg="yellow", bold=True) + f": {message}", err=True)
+
+
+def talk(lines: Iterable[str]) -> None:
+    """Print lines for a person."""
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def data(text: str) -> None:
+    """Print one line for a program."""
+    click.echo(text)
+
+
+def document(value: dict[str, Any]) -> None:
+    """Print a JSON document."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def human(size: int) -> str:
+    """Return a number of bytes in decimal units, as `ls --si` and download pages give it."""
+    value, unit = float(size), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{size} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+class Progress:
+    """A progress bar on a terminal; nothing where stderr is a file or a pipe.
+
+    Also what a pack is told to say while it runs: always with `verbose`, never with `quiet`.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._bar: Any = None
+        self._task: Any = None
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        """Print what is going on, if it may take a while or was asked for."""
+        if not self._quiet and (self._verbose or sys.stderr.isatty()):
+            click.echo(text, err=True)
+
+    def planned(self, files: int, size: int) -> None:
+        """Start the bar."""
+        del files
+        if self._quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        columns = (TextColumn("packing"), BarColumn(), DownloadColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("packing", total=size)
+        self._bar.start()
+
+    def tick(self, files: int, size: int) -> None:
+        """Move the bar, at most ten times a second."""
+        del files
+        if self._bar is not None and (now := time.monotonic()) >= self._next:
+            self._next = now + 0.1
+            self._bar.update(self._task, completed=size)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

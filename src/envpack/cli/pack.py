@@ -1,0 +1,196 @@
+"""`envpack pack`: the options, and the report in words."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from envpack.cli import console
+from envpack.errors import UsageError
+
+if TYPE_CHECKING:
+    from envpack.report import PackReport
+
+_SHOWN = 5
+
+
+@click.command()
+@click.argument("env", required=False, metavar="[ENV]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="Write to OUT.  [default: made from the project's name, its version and the platform]",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["tar.gz", "tar.zst", "tar", "zip", "dir"]),
+    help="Format of OUT.  [default: from OUT's suffix, else tar.gz]",
+)
+@click.option(
+    "--compress-level", type=click.IntRange(1, 9), metavar="N", help="1 is fast, 9 is small."
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker threads.  [default: CPUs]"
+)
+@click.option("--arcroot", default="", metavar="NAME", help="Put everything into a folder NAME.")
+@click.option(
+    "--editable",
+    type=click.Choice(["auto", "build", "copy", "refuse"]),
+    default="auto",
+    show_default=True,
+    help="Make editable installs real by building wheels, by copying files, by whichever works.",
+)
+@click.option(
+    "--links",
+    type=click.Choice(["auto", "copy", "hard", "symlink"]),
+    default="auto",
+    show_default=True,
+    help="How further names of one file are stored; auto makes large ones hard links in tar.",
+)
+@click.option("--with-uv", is_flag=True, help="Put a static uv into bin/.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Fail (exit 3) if a path of this machine remains, an"
+    " editable had to be copied, or a link left the environment.",
+)
+@click.option("--dry-run", is_flag=True, help="Plan and report; write nothing.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every file left out, clash and leak.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+def pack(
+    env: str | None,
+    *,
+    format_: str | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Pack the environment ENV, with its Python, into one archive that runs anywhere.
+
+    ENV is a folder with a pyvenv.cfg, .venv by default, then $VIRTUAL_ENV. The archive needs no
+    Python, no network and no unpack step on the machine it is unpacked on, in any folder.
+    """
+    from envpack import packing
+
+    progress = console.Progress(quiet=quiet or as_json, verbose=verbose)
+    try:
+        report = packing.pack(
+            env or _default_env(),
+            format=format_,
+            mtime=_mtime(packing.DEFAULT_MTIME),
+            listener=progress,
+            **options,
+        )
+    except packing.StrictError as error:
+        progress.close()
+        if as_json:
+            console.document(error.report.to_json())
+        elif not quiet:
+            console.talk(f"  {finding}" for finding in error.report.findings)
+        raise
+    finally:
+        progress.close()
+    if as_json:
+        console.document(report.to_json())
+        return
+    if not quiet:
+        console.talk(_lines(report, verbose=verbose))
+        for text in report.warnings:
+            console.warning(text)
+    if not report.dry_run:
+        console.data(report.output)
+
+
+def _default_env() -> str:
+    if os.path.lexists(".venv"):
+        return ".venv"
+    return os.environ.get("VIRTUAL_ENV") or ".venv"
+
+
+def _mtime(default: int) -> int:
+    """Return SOURCE_DATE_EPOCH if it is set (reproducible-builds.org), else the default."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds")
+    return int(text)
+
+
+def _lines(report: PackReport, *, verbose: bool) -> list[str]:
+    """Return the report in words."""
+    interpreter = report.interpreter
+    kind = "managed by uv" if interpreter.managed else f"from {interpreter.prefix}"
+    build = f", build {interpreter.build}" if interpreter.build else ""
+    verb = "Would pack" if report.dry_run else "Packed"
+    packages = _count(len(report.packages), "package")
+    lines = [
+        f"{verb} {report.environment} into {report.output}",
+        f"  platform  {interpreter.target}",
+        f"  python    CPython {interpreter.version} ({kind}{build})",
+        f"  content   {packages}, {_count(report.files, 'file')}, {console.human(report.size)}",
+    ]
+    for editable in report.editables:
+        how = "built with" if editable.form.value == "built" else "copied, not built:"
+        lines.append(
+            f"  editable  {editable.name} {editable.version}, {how}"
+            f" {editable.note or editable.backend}"
+        )
+    if not report.dry_run:
+        edits = ", ".join(f"{count} {why}" for why, count in sorted(report.edits.items()))
+        lines.append(
+            f"  edited    {_count(report.edited, 'file')}" + (f": {edits}" if edits else "")
+        )
+    lines += _left_out(report, verbose=verbose)
+    lines += _some(
+        "clash",
+        [f"{c.name}: {c.kept} wins over {c.dropped}" for c in report.clashes],
+        verbose=verbose,
+    )
+    lines += _some(
+        "outside", [f"{n} is a link to {real}" for n, real in report.outside], verbose=verbose
+    )
+    lines += _some(
+        "scrubbed", [f"{name}: credentials" for name in report.scrubbed], verbose=verbose
+    )
+    leaks = [
+        f"{k.name} names {k.needle}" + (f" ({k.harmless})" if k.harmless else "")
+        for k in report.leaks
+    ]
+    lines += _some("leak", leaks, verbose=verbose)
+    if not report.dry_run:
+        lines.append(f"  digest    sha256:{report.digest}")
+        lines.append(f"  size      {console.human(report.output_size)}")
+    return lines
+
+
+def _left_out(report: PackReport, *, verbose: bool) -> list[str]:
+    from envpack.manifest import describe_left_out
+
+    lines = [
+        f"  left out  {item['reason']}: {_count(item['files'], 'file')},"
+        f" {console.human(item['bytes'])}"
+        for item in describe_left_out(report.left_out)
+    ]
+    if verbose:
+        lines += [f"            {item.name} ({item.reason.value})" for item in report.left_out]
+    return lines
+
+
+def _some(label: str, items: list[str], *, verbose: bool) -> list[str]:
+    shown = items if verbose else items[:_SHOWN]
+    lines = [f"  {label:<8}  {item}" for item in shown]
+    if len(items) > len(shown):
+        lines.append(f"  {label:<8}  and {len(items) - len(shown)} more (-v shows all)")
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,71 @@
+"""The search for paths of the build machine in bytes that arrive block by block."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+
+class LeakSearch:
+    """Finds any of some absolute paths in one stream of bytes, whole components only.
+
+    A path of a single component, such as `/app`, is too common a word to be taken for a path in
+    the middle of another: there what stands before it must not be part of a name.
+    """
+
+    def __init__(self, needles: Sequence[str]) -> None:
+        self._needles = [os.fsencode(needle) for needle in needles if len(needle) > 1]
+        self._patterns = [_pattern(needle) for needle in self._needles]
+        self._overlap = max((len(needle) for needle in self._needles), default=0) + 4
+
+    def in_whole(self, data: bytes) -> Counter[str]:
+        """Count the needles in a file that is in memory whole."""
+        found: Counter[str] = Counter()
+        for needle, pattern in zip(self._needles, self._patterns, strict=True):
+            if needle in data:
+                count = sum(1 for _ in pattern.finditer(data))
+                if count:
+                    found[os.fsdecode(needle)] = count
+        return found
+
+    def stream(self) -> LeakStream:
+        """Start a search over the blocks of one file."""
+        return LeakStream(self._needles, self._patterns, self._overlap)
+
+
+class LeakStream:
+    """One search over blocks; `found` is complete once `feed` was called with `last`."""
+
+    def __init__(
+        self, needles: list[bytes], patterns: list[re.Pattern[bytes]], overlap: int
+    ) -> None:
+        self._needles = needles
+        self._patterns = patterns
+        self._overlap = overlap
+        self._kept = b""
+        self._begin = 0
+        self.found: Counter[str] = Counter()
+
+    def feed(self, block: bytes, *, last: bool = False) -> None:
+        """Search the next block; `last` also looks at what was kept back at the end.
+
+        The last bytes of each block are kept for the next round, as a path may go on there, and
+        as many before them, because what stands before a path counts as well.
+        """
+        data = self._kept + block
+        stop = len(data) if last else max(self._begin, len(data) - self._overlap)
+        for needle, pattern in zip(self._needles, self._patterns, strict=True):
+            if needle in data:
+                count = sum(self._begin <= match.start() < stop for match in pattern.finditer(data))
+                if count:
+                    self.found[os.fsdecode(needle)] += count
+        start = max(0, stop - 4)
+        self._kept = data[start:]
+        self._begin = stop - start
+
+
+def _pattern(needle: bytes) -> re.Pattern[bytes]:
+    before = rb"(?<![\w.~-])" if needle.count(b"/") == 1 else b""
+    return re.compile(before + re.escape(needle) + rb"(?![\w+~-]|\.\w)")

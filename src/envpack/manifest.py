@@ -1,0 +1,99 @@
+"""`share/envpack/manifest.json`: what the archive holds, and the digest that identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from envpack.interpreter import Interpreter
+from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Package
+
+NAME = "share/envpack/manifest.json"
+SCHEMA = "envpack.manifest/1"
+
+
+def content_digest(entries: Iterable[Entry], digests: Digests) -> str:
+    """Return the sha256 over name, mode, kind and content of every member but the manifest.
+
+    It is the same for every format, compressor and level, and for every way to store an alias.
+    """
+    total = hashlib.sha256()
+    for entry in entries:
+        if entry.name == NAME:
+            continue
+        mode = "755" if entry.executable else "644"
+        kind = "alias" if isinstance(entry.content, Alias) else "file"
+        line = f"{entry.name}\0{mode}\0{kind}\0{digests[entry.name].sha256}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
+def describe_interpreter(interpreter: Interpreter) -> dict[str, Any]:
+    """Return what manifest and report say of an interpreter; no path of the build machine."""
+    return {
+        "implementation": "CPython",
+        "version": interpreter.version,
+        "build": interpreter.build,
+        "managed": interpreter.managed,
+    }
+
+
+def describe_editable(editable: Editable) -> dict[str, str]:
+    """Return what manifest and report say of an editable that became real files."""
+    return {
+        "name": editable.name,
+        "version": editable.version,
+        "form": editable.form.value,
+        "backend": editable.backend,
+        "note": editable.note,
+    }
+
+
+def describe_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
+    """Return files and bytes left out, by reason, largest first."""
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for item in left_out:
+        files[item.reason.value] += 1
+        sizes[item.reason.value] += item.size
+    ranked = sorted(files, key=lambda reason: (-sizes[reason], reason))
+    return [{"reason": r, "files": files[r], "bytes": sizes[r]} for r in ranked]
+
+
+def manifest_maker(
+    entries: Sequence[Entry],
+    interpreter: Interpreter,
+    packages: Sequence[Package],
+    editables: Sequence[Editable],
+    version: str,
+) -> Callable[[Digests], bytes]:
+    """Return the maker of the manifest from the digests of all members before it.
+
+    `version` is envpack's own.
+    """
+
+    def make(digests: Digests) -> bytes:
+        files = {
+            entry.name: {
+                "sha256": digests[entry.name].sha256,
+                "size": digests[entry.name].size,
+                "executable": entry.executable,
+            }
+            for entry in entries
+        }
+        manifest = {
+            "schema": SCHEMA,
+            "envpack": version,
+            "digest": content_digest(entries, digests),
+            "platform": str(interpreter.target),
+            "interpreter": describe_interpreter(interpreter),
+            "packages": [{"name": p.name, "version": p.version} for p in packages],
+            "editables": [describe_editable(editable) for editable in editables],
+            "files": files,
+        }
+        return json.dumps(manifest, separators=(",", ":")).encode() + b"\n"
+
+    return make

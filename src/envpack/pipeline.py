@@ -1,0 +1,318 @@
+"""Plan to members: each file read once, edited, hashed and searched, in the order of the plan.
+
+Small files are handled whole by a worker, ahead of the writer and within a budget of bytes. Large
+ones are read block by block while the format takes them, so that memory does not depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from envpack.errors import SourceFault
+from envpack.leaks import LeakSearch
+from envpack.model import (
+    Alias,
+    Derived,
+    Digest,
+    Disk,
+    Edit,
+    Entry,
+    Inline,
+    Leak,
+    Link,
+    LinkKind,
+    Member,
+    Plan,
+    View,
+)
+from envpack.parallel import Pool
+from envpack.relocate import relocator_for
+
+BLOCK = 512 * 1024
+WHOLE = 1024 * 1024
+_HEAD = 4096
+_BUDGET = 24 * 1024 * 1024
+_PER_FILE = 4096
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What streaming found out; complete when the last member was taken.
+
+    `edits` counts files by `why`, `edited` those with any edit, `size` sums the bytes of all
+    members with content.
+    """
+
+    digests: dict[str, Digest] = field(default_factory=dict)
+    edits: Counter[str] = field(default_factory=Counter)
+    edited: int = 0
+    leaks: list[Leak] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A file ready to be written: whole, or with the edits that its blocks will get."""
+
+    entry: Entry
+    size: int
+    data: bytes | None
+    digest: Digest | None
+    edits: tuple[Edit, ...]
+    leaks: Counter[str]
+
+
+class FileView:
+    """A View of an open file, read where it is looked at.
+
+    Raises SourceFault where the file turns out shorter than it was.
+    """
+
+    def __init__(self, descriptor: int, size: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._path = path
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice, /) -> bytes:
+        start, stop, step = where.indices(self._size)
+        if step != 1:
+            raise ValueError("a View is read forwards")
+        return _read(self._descriptor, start, max(0, stop - start), self._path)
+
+
+def members(
+    plan: Plan,
+    outcome: Outcome,
+    *,
+    pool: Pool,
+    link: Callable[[Entry, int], LinkKind | None],
+    arcroot: str = "",
+    tick: Callable[[int, int], None] = lambda _files, _bytes: None,
+) -> Iterator[Member]:
+    """Yield the plan's members and fill `outcome` on the way.
+
+    `link(entry, size)` decides how an alias to `size` bytes is stored, None for a copy. `arcroot`
+    is put before every name. `tick(files, bytes)` is called after each member and may raise to
+    stop. Raises SourceFault for files that cannot be read or are not what was planned.
+    """
+    search = LeakSearch(plan.needles)
+    sources = {entry.name: entry for entry in plan.entries}
+    root = arcroot + "/" if arcroot else ""
+
+    def tasks() -> Iterator[tuple[Callable[[], _Prepared | None], int]]:
+        for entry in plan.entries:
+            content = _content_of(entry, sources, link)
+            if isinstance(content, Disk | Inline):
+                source = Entry(entry.name, content, entry.executable, entry.relocate)
+                size = content.size if isinstance(content, Disk) else len(content.data)
+                cost = min(size, WHOLE) + _PER_FILE
+                yield partial(_prepare, source, plan, search), cost
+            else:
+                yield _nothing, _PER_FILE
+
+    ready = pool.ordered(tasks(), budget=_BUDGET)
+    for files, (entry, prepared) in enumerate(zip(plan.entries, ready, strict=True), 1):
+        name = root + entry.name
+        if prepared is not None:
+            yield from _written(prepared, name, outcome, search)
+        elif isinstance(entry.content, Derived):
+            data = entry.content.make(outcome.digests)
+            outcome.digests[entry.name] = Digest(hashlib.sha256(data).hexdigest(), len(data))
+            outcome.size += len(data)
+            yield Member(name, len(data), entry.executable, (data,))
+        else:
+            assert isinstance(entry.content, Alias)
+            target = outcome.digests[entry.content.target]
+            outcome.digests[entry.name] = target
+            kind = link(entry, target.size)
+            text = root + entry.content.target if kind is LinkKind.HARD else entry.content.symlink
+            yield Member(name, 0, entry.executable, link=Link(kind or LinkKind.HARD, text))
+        tick(files, outcome.size)
+
+
+def _content_of(
+    entry: Entry, sources: dict[str, Entry], link: Callable[[Entry, int], LinkKind | None]
+) -> object:
+    """Return the entry's content; that of its target, if it is an alias to be stored as a copy."""
+    if isinstance(entry.content, Alias):
+        target = sources[entry.content.target].content
+        size = target.size if isinstance(target, Disk) else 0
+        if link(entry, size) is None:
+            return target
+    return entry.content
+
+
+def _nothing() -> None:
+    return None
+
+
+def _prepare(entry: Entry, plan: Plan, search: LeakSearch) -> _Prepared:
+    """Read and edit one file, on a worker."""
+    if isinstance(entry.content, Inline):
+        data = entry.content.data
+        edits = _edits(entry, data[:_HEAD], data, plan)
+        return _whole(entry, data, edits, search)
+    assert isinstance(entry.content, Disk)
+    disk = entry.content
+    descriptor = _open(disk)
+    try:
+        if disk.size <= WHOLE:
+            data = _read(descriptor, 0, disk.size, disk.path)
+            _check_unchanged(descriptor, disk)
+            return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
+        view = FileView(descriptor, disk.size, disk.path)
+        edits = _edits(entry, view[0:_HEAD], view, plan)
+    finally:
+        os.close(descriptor)
+    size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
+    return _Prepared(entry, size, None, None, edits, Counter())
+
+
+def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> _Prepared:
+    if edits:
+        data = b"".join(spliced([data], edits))
+    digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
+    leaks = search.in_whole(data) if entry.relocate else Counter()
+    return _Prepared(entry, len(data), data, digest, edits, leaks)
+
+
+def _written(
+    prepared: _Prepared, name: str, outcome: Outcome, search: LeakSearch
+) -> Iterator[Member]:
+    """Yield the member of a prepared file and note what it was."""
+    entry = prepared.entry
+    outcome.size += prepared.size
+    if prepared.edits:
+        outcome.edited += 1
+        outcome.edits.update({edit.why for edit in prepared.edits})
+    if prepared.data is not None and prepared.digest is not None:
+        outcome.digests[entry.name] = prepared.digest
+        _note_leaks(outcome, entry.name, prepared.leaks)
+        yield Member(name, prepared.size, entry.executable, (prepared.data,))
+        return
+    assert isinstance(entry.content, Disk)
+    total = hashlib.sha256()
+    stream = search.stream()
+
+    def blocks(disk: Disk) -> Iterator[bytes]:
+        for block in spliced(_disk_blocks(disk), prepared.edits):
+            total.update(block)
+            stream.feed(block)
+            yield block
+
+    yield Member(name, prepared.size, entry.executable, blocks(entry.content))
+    stream.feed(b"", last=True)
+    outcome.digests[entry.name] = Digest(total.hexdigest(), prepared.size)
+    _note_leaks(outcome, entry.name, stream.found)
+
+
+def _note_leaks(outcome: Outcome, name: str, found: Counter[str]) -> None:
+    for needle, count in sorted(found.items()):
+        outcome.leaks.append(Leak(name, needle, count, harmless(name)))
+
+
+def harmless(name: str) -> str:
+    """Say why a build-machine path in the file `name` does no harm, "" if it may.
+
+    CPython compiles its PREFIX in (`Modules/getpath.c`) and uses it only when it finds no standard
+    library beside itself.
+    """
+    in_python = name.startswith("lib/libpython") or name == "bin/python"
+    return "the compiled-in prefix, a last resort of getpath" if in_python else ""
+
+
+def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:
+    if not entry.relocate:
+        return ()
+    relocator = relocator_for(entry.name, head)
+    if relocator is None:
+        return ()
+    return tuple(sorted(relocator.edits(entry.name, view, plan.moves)))
+
+
+def spliced(blocks: Iterable[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
+    """Apply sorted, disjoint edits to a stream of blocks.
+
+    Raises ValueError for edits that overlap, are out of order or lie past the end.
+    """
+    position = 0
+    pending = iter(edits)
+    edit = next(pending, None)
+    resume = 0
+    for block in blocks:
+        end = position + len(block)
+        pieces = []
+        while edit is not None and edit.start < end:
+            if edit.start < resume or edit.stop < edit.start:
+                raise ValueError(f"edit at {edit.start} is out of order")
+            begin = max(resume, position)
+            pieces += [block[begin - position : edit.start - position], edit.data]
+            resume = edit.stop
+            edit = next(pending, None)
+        pieces.append(block[max(resume, position) - position :])
+        position = end
+        if joined := b"".join(pieces):
+            yield joined
+    while edit is not None and edit.start == position == edit.stop and resume <= position:
+        yield edit.data
+        edit = next(pending, None)
+    if edit is not None or resume > position:
+        raise ValueError("an edit lies past the end")
+
+
+def _disk_blocks(disk: Disk) -> Iterator[bytes]:
+    descriptor = _open(disk)
+    try:
+        for start in range(0, disk.size, BLOCK):
+            yield _read(descriptor, start, min(BLOCK, disk.size - start), disk.path)
+        _check_unchanged(descriptor, disk)
+    finally:
+        os.close(descriptor)
+
+
+def _open(disk: Disk) -> int:
+    try:
+        descriptor = os.open(disk.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise _changed(disk.path, "vanished") from None
+    except OSError as error:
+        raise SourceFault(f"cannot read `{disk.path}`: {error.strerror}") from error
+    try:
+        _check_unchanged(descriptor, disk)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_unchanged(descriptor: int, disk: Disk) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns) != (disk.size, disk.mtime_ns):
+        raise _changed(disk.path, "changed")
+
+
+def _read(descriptor: int, start: int, size: int, path: str) -> bytes:
+    try:
+        data = os.pread(descriptor, size, start)
+        while len(data) < size:
+            more = os.pread(descriptor, size - len(data), start + len(data))
+            if not more:
+                raise _changed(path, "changed")
+            data += more
+    except OSError as error:
+        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    return data
+
+
+def _changed(path: str, how: str) -> SourceFault:
+    return SourceFault(
+        f"`{path}` {how} while it was packed", hint="let installs and syncs end, then pack again"
+    )

@@ -1,0 +1,268 @@
+"""The plan: an environment and its interpreter merged into one prefix, in order.
+
+Order of entries: the interpreter, each distribution by normalised name with its RECORD last, the
+rest, the manifest; sorted by name inside each, aliases behind the files they name. What is derived
+comes after what it derives from, and a distribution is one run of members.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from envpack import activate, manifest
+from envpack.distributions import Distribution, RecordRow, distributions_in
+from envpack.draft import INTERPRETER, RECORD, REST, Draft, Owners, Place, disk_at, place_of
+from envpack.editable import Replacement
+from envpack.environment import Environment
+from envpack.errors import SourceFault
+from envpack.model import Derived, Entry, Inline, LeftOut, Move, Package, Plan, Reason
+from envpack.records import names_local_path, record_maker, without_credentials
+from envpack.select import environment_reason, interpreter_reason
+from envpack.version import VERSION
+from envpack.walk import Found, FoundDirectoryLink, walk
+
+_PYTHON = re.compile(r"bin/python(\d(\.\d+)?)?$")
+_OWN = "envpack"
+
+
+def make_plan(
+    environment: Environment,
+    distributions: Sequence[Distribution],
+    replacements: Sequence[Replacement] = (),
+    *,
+    mtime: int,
+    extra: Sequence[Entry] = (),
+    skip_paths: Iterable[str] = (),
+    cache_dir: Callable[[], str | None] = lambda: None,
+) -> Plan:
+    """Decide everything that goes into the archive.
+
+    `replacements` stand for the editable ones among `distributions`; `extra` entries come with the
+    rest; `skip_paths` are absolute paths, such as the output's, that are passed over. `cache_dir`
+    is asked for uv's cache only if a link leads out of environment and interpreter. Raises
+    SourceFault for what cannot be read and for links of the environment that lead nowhere.
+    """
+    interpreter = environment.interpreter
+    draft = Draft((environment.root, interpreter.prefix), cache_dir)
+    packages = _add_interpreter(draft, environment, {dist.name for dist in distributions})
+    for replacement in replacements:
+        _add_replacement(draft, environment.site_packages, replacement)
+    replaced = {replacement.info for replacement in replacements}
+    kept = [dist for dist in distributions if dist.info not in replaced]
+    hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
+    _add_environment(draft, environment, kept, hooks, skip_paths)
+    for entry in _own_entries():
+        draft.add(entry, REST, _OWN)
+    for entry in extra:
+        draft.add(entry, REST, _OWN)
+    packages += [Package(dist.name, dist.version) for dist in kept]
+    packages += [Package(r.editable.name, r.editable.version) for r in replacements if r.info]
+    packages.sort(key=lambda package: (package.name, package.version))
+    editables = tuple(replacement.editable for replacement in replacements)
+    entries = draft.finish()
+    maker = manifest.manifest_maker(entries, interpreter, packages, editables, VERSION)
+    return Plan(
+        entries=(*entries, Entry(manifest.NAME, Derived(maker), relocate=False)),
+        moves=_moves(environment, replacements),
+        needles=_needles(environment, replacements),
+        mtime=mtime,
+        packages=tuple(packages),
+        editables=editables,
+        left_out=tuple(draft.left_out),
+        clashes=tuple(draft.clashes),
+        outside=tuple(draft.outside),
+        scrubbed=tuple(draft.scrubbed),
+    )
+
+
+def _own_entries() -> tuple[Entry, ...]:
+    return (
+        Entry("pyvenv.cfg", Inline(activate.PYVENV_CFG), relocate=False),
+        Entry("bin/activate", Inline(activate.POSIX), relocate=False),
+        Entry("bin/activate.fish", Inline(activate.FISH), relocate=False),
+    )
+
+
+def _add_interpreter(draft: Draft, environment: Environment, shadowing: set[str]) -> list[Package]:
+    """Enter the interpreter, with its own packages if the environment uses them.
+
+    A package of the interpreter stays out if the environment has one of the same name, whatever
+    its version: merged into one directory, only one can be found.
+    """
+    interpreter = environment.interpreter
+    folder = interpreter.site_packages
+    dists: tuple[Distribution, ...] = ()
+    if os.path.isdir(os.path.join(interpreter.prefix, folder)):
+        dists = distributions_in(interpreter.prefix, folder)
+    owners = Owners(folder, dists)
+    for found in walk(interpreter.prefix):
+        if isinstance(found, FoundDirectoryLink):
+            draft.note_outside(found.name, found.real)
+            continue
+        target = found.name
+        if found.link is not None:
+            target = os.path.relpath(found.real, interpreter.prefix)
+        owner = owners.of(found.name) or owners.of(target)
+        reason = _why_out(environment, found, target, owner, shadowing)
+        if reason is not None:
+            draft.leave(found, reason)
+        elif owner is not None and found.name == f"{folder}/{owner.info}/RECORD":
+            continue
+        elif not _PYTHON.match(found.name):
+            place = INTERPRETER if owner is None else place_of(owner)
+            draft.add_found(found, place, "interpreter", root=interpreter.prefix)
+    _add_python(draft, os.path.join(interpreter.prefix, interpreter.executable), interpreter.minor)
+    if not environment.system_site:
+        return []
+    taken = [dist for dist in dists if dist.name not in shadowing]
+    _add_records(draft, folder, taken, "interpreter")
+    return [Package(dist.name, dist.version) for dist in taken]
+
+
+def _why_out(
+    environment: Environment,
+    found: Found,
+    target: str,
+    owner: Distribution | None,
+    shadowing: set[str],
+) -> Reason | None:
+    """Say why a file of the interpreter's prefix stays out; `target` is what a link leads to."""
+    interpreter = environment.interpreter
+    if found.kind != "file":
+        return Reason.DANGLING if found.kind == "dangling" else Reason.SPECIAL
+    inside = found.name.startswith(interpreter.site_packages + "/")
+    if "__pycache__/" not in found.name and (inside or owner is not None):
+        if not environment.system_site:
+            return Reason.BASE_SITE_PACKAGES if inside else Reason.BASE_SCRIPT
+        return Reason.SHADOWED if owner is not None and owner.name in shadowing else None
+    reason = interpreter_reason(interpreter, found.name)
+    if reason is None and not target.startswith("../"):
+        reason = interpreter_reason(interpreter, target)
+    return reason
+
+
+def _add_python(draft: Draft, path: str, minor: str) -> None:
+    """Enter the executable as `bin/python`, the real file, and its other names as aliases."""
+    content, _ = disk_at(path)
+    draft.add(Entry("bin/python", content, executable=True), INTERPRETER, "interpreter")
+    for name in ("bin/python3", f"bin/python{minor}"):
+        entry = Entry(name, content, executable=True)
+        draft.add(entry, INTERPRETER, "interpreter", target="bin/python")
+
+
+def _add_replacement(draft: Draft, folder: str, replacement: Replacement) -> None:
+    """Enter the real files of an editable, with a RECORD of their own."""
+    name = replacement.editable.name
+    place = Place(1, name, replacement.info) if replacement.info else REST
+    for member, path in replacement.files:
+        content, executable = disk_at(path)
+        executable = executable or member.startswith("bin/")
+        draft.add(Entry(member, content, executable=executable), place, name)
+    for member, data in replacement.inline:
+        draft.add(Entry(member, Inline(data)), place, name)
+    if not replacement.info:
+        return
+    record = f"{folder}/{replacement.info}/RECORD"
+    members = [member for member, _ in (*replacement.files, *replacement.inline)]
+    rows = [
+        RecordRow(posixpath.relpath(m, folder), m, hashed=True) for m in sorted([*members, record])
+    ]
+    content_of_record = Derived(record_maker(rows, record))
+    draft.add(Entry(record, content_of_record, relocate=False), place, name, rank=RECORD)
+
+
+def _add_environment(
+    draft: Draft,
+    environment: Environment,
+    kept: Sequence[Distribution],
+    hooks: frozenset[str],
+    skip_paths: Iterable[str],
+) -> None:
+    """Enter the environment's own files, each with the distribution that owns it."""
+    folder = environment.site_packages
+    owners = Owners(folder, kept)
+    skip = {os.path.relpath(os.path.realpath(path), environment.root) for path in skip_paths}
+    if os.path.islink(os.path.join(environment.root, "lib64")):
+        skip.add("lib64")
+    for found in walk(environment.root, skip=frozenset(skip)):
+        name = found.name
+        if name.startswith("lib64/"):
+            name = "lib/" + name[len("lib64/") :]
+        if isinstance(found, FoundDirectoryLink):
+            draft.note_outside(name, found.real)
+            continue
+        reason = environment_reason(environment, name)
+        if reason is None and found.kind == "special":
+            reason = Reason.SPECIAL
+        if reason is None and name in hooks:
+            if draft.origin(name) in (None, "interpreter"):
+                draft.leave(found, Reason.EDITABLE_HOOK)
+            continue
+        if reason is not None:
+            draft.leave(found, reason)
+            continue
+        if found.kind == "dangling":
+            raise SourceFault(
+                f"`{os.path.join(environment.root, name)}` is a link to `{found.link}`, which does"
+                " not exist",
+                hint="repair the environment with `uv sync --reinstall`, or remove the link",
+            )
+        owner = owners.of(name)
+        if owner is None or name != f"{folder}/{owner.info}/RECORD":
+            place = REST if owner is None else place_of(owner)
+            draft.add_found(found, place, "environment", root=environment.root, name=name)
+    for dist in kept:
+        _fix_direct_url(draft, folder, dist)
+    _add_records(draft, folder, kept, "environment")
+
+
+def _fix_direct_url(draft: Draft, folder: str, dist: Distribution) -> None:
+    """Leave out a direct_url.json that names a local path, and credentials from any other."""
+    name = f"{folder}/{dist.info}/direct_url.json"
+    if dist.direct_url is None or name not in draft:
+        return
+    if names_local_path(dist.direct_url):
+        draft.remove(name, Reason.LOCAL_URL)
+    elif (scrubbed := without_credentials(dist.direct_url)) is not None:
+        draft.replace_content(name, Inline(scrubbed))
+        draft.scrubbed.append(name)
+
+
+def _add_records(draft: Draft, folder: str, dists: Sequence[Distribution], origin: str) -> None:
+    """Enter a RECORD for each that had one, to be made from what is really written."""
+    left = {item.name for item in draft.left_out}
+    for dist in dists:
+        if not dist.rows:
+            continue
+        name = f"{folder}/{dist.info}/RECORD"
+        for row in dist.rows:
+            absent = row.name != name and (row.name is None or row.name not in draft)
+            if absent and row.name not in left and "__pycache__/" not in row.path:
+                draft.left_out.append(LeftOut(row.name or row.path, Reason.MISSING))
+        content = Derived(record_maker(dist.rows, name))
+        entry = Entry(name, content, relocate=False)
+        draft.add(entry, place_of(dist), origin, rank=RECORD)
+
+
+def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tuple[Move, ...]:
+    """Return the build machine's directories that are in the archive, the longest first."""
+    interpreter = environment.interpreter
+    roots = (environment.root, *environment.spellings)
+    prefixes = (interpreter.prefix, *interpreter.spellings)
+    moves = {Move(old, "") for old in (*roots, *prefixes)}
+    moves |= {Move(f"{root}/lib64", "lib") for root in roots}
+    moves |= {move for replacement in replacements for move in replacement.moves}
+    return tuple(sorted(moves, key=lambda move: (-len(move.old), move)))
+
+
+def _needles(environment: Environment, replacements: Sequence[Replacement]) -> tuple[str, ...]:
+    """Return the build machine's directories whose paths must not be found in the archive."""
+    interpreter = environment.interpreter
+    paths = {environment.root, *environment.spellings, interpreter.prefix, *interpreter.spellings}
+    paths |= {needle for replacement in replacements for needle in replacement.needles}
+    if environment.project is not None:
+        paths.add(environment.project.root)
+    return tuple(sorted(path for path in paths if path.count("/") > 1 or len(path) > 1))

@@ -1,0 +1,462 @@
+"""`envpack pack` as a person and a program see it: whole outputs, exit codes, nothing left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from envpack.cli import run
+from tests.trees import FakeEnvironment, make_environment, write
+
+SITE = "lib/python3.12/site-packages"
+
+
+class Result(NamedTuple):
+    """What one call of the command line gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEnvironment:
+    """A project with an environment, which is the current directory."""
+    fake = make_environment(tmp_path)
+    fake.install("six", "1.0", {"six.py": "x = 1\n"})
+    monkeypatch.chdir(fake.project)
+    for name in ("VIRTUAL_ENV", "SOURCE_DATE_EPOCH", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return fake
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run the command line in this process; paths of the test become <tmp>."""
+
+    def call(*words: str) -> Result:
+        code = run(list(words))
+        out, err = capfd.readouterr()
+        return Result(code, *(text.replace(str(tmp_path), "<tmp>") for text in (out, err)))
+
+    return call
+
+
+def tidy(text: str) -> str:
+    """Replace what depends on the length of the test's folder."""
+    text = re.sub(r"sha256:[0-9a-f]{64}", "sha256:<digest>", text)
+    return re.sub(r"\b[\d.]+ k?B$", "<size>", text, flags=re.MULTILINE)
+
+
+def listing(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted."""
+    return sorted(item.name for item in folder.iterdir())
+
+
+def test_packs_the_project_of_the_current_directory(fake: FakeEnvironment, call: Call) -> None:
+    """Without a word: .venv into <project>-<version>-<platform>.tar.gz, its name on stdout."""
+    code, out, err = call("pack")
+    assert (code, out) == (0, "my-shop-1.2-linux-x86_64-gnu.tar.gz\n")
+    assert (
+        tidy(err)
+        == """\
+Packed .venv into my-shop-1.2-linux-x86_64-gnu.tar.gz
+  platform  linux-x86_64-gnu
+  python    CPython 3.12.1 (managed by uv, build 20240107)
+  content   1 package, 20 files, <size>
+  edited    5 files: 1 build files, 1 pkg-config, 2 script header, 1 sysconfig
+  left out  the virtual environment's own bookkeeping: 7 files, <size>
+  left out  packages of the base interpreter: 4 files, <size>
+  left out  scripts of the base interpreter's packages: 1 file, <size>
+  left out  activation scripts that cannot be made relocatable: 1 file, <size>
+  left out  the EXTERNALLY-MANAGED marker: 1 file, <size>
+  left out  static libraries and object files: 2 files, <size>
+  left out  uv's own bookkeeping: 2 files, <size>
+  left out  bytecode caches: 1 file, <size>
+  digest    sha256:<digest>
+  size      <size>
+"""
+    )
+    assert listing(fake.project) == [
+        ".venv",
+        "my-shop-1.2-linux-x86_64-gnu.tar.gz",
+        "pyproject.toml",
+    ]
+
+
+def test_quiet_leaves_only_the_name(fake: FakeEnvironment, call: Call) -> None:
+    """-q prints errors only; the archive's name is data."""
+    assert call("pack", "-q", "-o", "env.tar.gz") == Result(0, "env.tar.gz\n", "")
+
+
+def test_json_is_all_there_is(fake: FakeEnvironment, call: Call) -> None:
+    """A versioned document on stdout, nothing on stderr."""
+    code, out, err = call("pack", "--json", "-o", "env.tar.zst")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report["schema"] == "envpack.pack/1"
+    assert report["format"] == "tar.zst"
+    assert report["output_size"] == os.path.getsize("env.tar.zst")
+    assert report["packages"] == [{"name": "six", "version": "1.0"}]
+    assert report["leaks"] == []
+    assert report["findings"] == []
+    assert sorted(report) == sorted(
+        [
+            "schema",
+            "environment",
+            "output",
+            "format",
+            "dry_run",
+            "platform",
+            "interpreter",
+            "packages",
+            "editables",
+            "files",
+            "size",
+            "output_size",
+            "digest",
+            "edited",
+            "edits",
+            "left_out",
+            "clashes",
+            "outside",
+            "scrubbed",
+            "leaks",
+            "warnings",
+            "findings",
+        ]
+    )
+
+
+def test_a_dry_run_writes_nothing(fake: FakeEnvironment, call: Call) -> None:
+    """It reports the plan, and nothing is on stdout."""
+    code, out, err = call("pack", "--dry-run")
+    assert (code, out) == (0, "")
+    assert err.startswith("Would pack .venv into my-shop-1.2-linux-x86_64-gnu.tar.gz\n")
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
+def test_virtual_env_is_the_second_guess(
+    fake: FakeEnvironment, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no .venv, $VIRTUAL_ENV says which."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    monkeypatch.setenv("VIRTUAL_ENV", str(fake.root))
+    assert call("pack", "-q").code == 0
+    assert listing(empty) == ["my-shop-1.2-linux-x86_64-gnu.tar.gz"]
+
+
+BAD_WORDS = [
+    (
+        ["pack", "nowhere"],
+        1,
+        "error: no environment at `nowhere`\nhint: run `uv sync` first, or name the environment\n",
+    ),
+    (["pack", "pyproject.toml"], 1, "error: `pyproject.toml` is not a directory\n"),
+    (
+        ["pack", ".."],
+        1,
+        "error: `..` is not a virtual environment: it has no pyvenv.cfg\n"
+        "hint: name the environment's folder, such as `.venv`\n",
+    ),
+    (["pack", "-o", "env.rar"], 2, None),
+    (["pack", "--format", "rar"], 2, None),
+    (["pack", "--compress-level", "10"], 2, None),
+    (["pack", "-j", "0"], 2, None),
+    (["pack", "--arcroot", "../x"], 2, "error: `../x` is no relative folder name for --arcroot\n"),
+    (
+        ["pack", "--format", "zip", "--links", "hard"],
+        2,
+        "error: the format `zip` cannot hold `hard` links\n",
+    ),
+    (
+        ["pack", "--format", "tar", "--compress-level", "3"],
+        2,
+        "error: the format `tar` is not compressed, so it has no level\n",
+    ),
+    (
+        ["pack", "-o", "no/such/env.tar.gz"],
+        1,
+        "error: the folder `<tmp>/project/no/such` does not exist\nhint: make it first\n",
+    ),
+    (
+        ["pack", "-o", "taken.tar.gz"],
+        1,
+        "error: `taken.tar.gz` exists\nhint: overwrite it with -f\n",
+    ),
+    (["pack", "-f", "-o", "folder.tar.gz"], 1, "error: `folder.tar.gz` is a folder\n"),
+    (
+        ["pack", "-f", "--format", "dir", "-o", "folder.tar.gz"],
+        1,
+        "error: `folder.tar.gz` exists and was not written by envpack\n",
+    ),
+    (["pack", "--nonsense"], 2, None),
+    (["nonsense"], 2, None),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "text"), BAD_WORDS, ids=lambda value: str(value)[:40])
+def test_bad_words_get_one_sentence(
+    fake: FakeEnvironment, call: Call, words: list[str], code: int, text: str | None
+) -> None:
+    """Exit 1 or 2, one error line, nothing on stdout and nothing left behind."""
+    write(fake.project / "taken.tar.gz", "x")
+    write(fake.project / "folder.tar.gz/file", "x")
+    before = listing(fake.project)
+    got = call(*words)
+    assert (got.code, got.out) == (code, "")
+    assert re.fullmatch(r"error: [^\n]*[^.\n]\n(hint: [^\n]*[^.\n]\n)?", got.err)
+    if text is not None:
+        assert got.err == text
+    assert listing(fake.project) == before
+    assert (fake.project / "taken.tar.gz").read_text() == "x"
+
+
+def test_force_overwrites(fake: FakeEnvironment, call: Call) -> None:
+    """-f replaces an archive, and a directory that envpack wrote."""
+    for name, words in (("env.tar.gz", ()), ("env", ("--format", "dir"))):
+        assert call("pack", "-q", "-o", name, *words).code == 0
+        assert call("pack", "-q", "-o", name, *words).code == 1
+        assert call("pack", "-q", "-f", "-o", name, *words).code == 0
+    assert listing(fake.project) == [".venv", "env", "env.tar.gz", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar.zst", "tar", "zip", "dir"])
+def test_an_output_inside_the_environment_never_packs_itself(
+    fake: FakeEnvironment, call: Call, form: str
+) -> None:
+    """Neither the archive being written nor the one it replaces."""
+    out = fake.root / f"out.{form}"
+    digests = []
+    for _ in range(2):
+        got = call("pack", "-f", "--json", "--format", form, "-o", str(out))
+        digests.append(json.loads(got.out)["digest"])
+    assert digests[0] == digests[1]
+
+
+def test_the_modes_are_for_everybody(fake: FakeEnvironment, call: Call) -> None:
+    """The archive's own mode follows the umask."""
+    old = os.umask(0o027)
+    try:
+        assert call("pack", "-q", "-o", "env.tar.gz").code == 0
+    finally:
+        os.umask(old)
+    assert os.stat("env.tar.gz").st_mode & 0o777 == 0o640
+
+
+def test_source_date_epoch_is_the_mtime(
+    fake: FakeEnvironment, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One time for every member; a wrong value is refused."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert call("pack", "-q", "-o", "env.tar.gz").code == 0
+    with tarfile.open("env.tar.gz") as archive:
+        assert {member.mtime for member in archive} == {1700000000}
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    assert call("pack", "-q", "-o", "two.tar.gz") == Result(
+        2, "", "error: SOURCE_DATE_EPOCH is `yesterday`, which is no number of seconds\n"
+    )
+
+
+def test_strict_fails_on_a_leak_and_leaves_nothing(fake: FakeEnvironment, call: Call) -> None:
+    """Exit 3, the leak named, no output."""
+    fake.add("etc/tool.conf", f"data = {fake.root}/share\n")
+    code, out, err = call("pack", "--strict", "-o", "env.tar.gz")
+    assert (code, out) == (3, "")
+    assert err == (
+        "  `etc/tool.conf` still names `<tmp>/project`\n"
+        "  `etc/tool.conf` still names `<tmp>/project/.venv`\n"
+        "error: not packed, as --strict was given: `etc/tool.conf` still names `<tmp>/project`,"
+        " and 1 more\n"
+    )
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+    code, out, err = call("pack", "-o", "env.tar.gz")
+    assert code == 0
+    assert "  leak      etc/tool.conf names <tmp>/project/.venv\n" in err
+
+
+def test_strict_passes_a_clean_environment(fake: FakeEnvironment, call: Call) -> None:
+    """Nothing to find in six."""
+    assert call("pack", "-q", "--strict", "-o", "env.tar.gz").code == 0
+
+
+def test_strict_fails_on_a_link_that_left(
+    fake: FakeEnvironment, call: Call, tmp_path: Path
+) -> None:
+    """The file is packed by default, and refused when strict."""
+    (fake.root / "share").mkdir()
+    (fake.root / "share/data").symlink_to(write(tmp_path / "data", "x"))
+    got = call("pack", "-q", "--strict", "-o", "env.tar.gz")
+    assert got.code == 3
+    assert "`share/data` is a link to `<tmp>/data`" in got.err
+    got = call("pack", "-o", "env.tar.gz")
+    assert got.code == 0
+    assert "  outside   share/data is a link to <tmp>/data\n" in got.err
+
+
+def test_names_that_differ_by_case_are_a_warning_in_zip(fake: FakeEnvironment, call: Call) -> None:
+    """Linux keeps both; elsewhere one would be lost."""
+    fake.add("share/terminfo/e/Eterm", "x")
+    fake.add("share/terminfo/E/Eterm", "x")
+    got = call("pack", "-o", "env.zip")
+    assert got.code == 0
+    assert got.err.splitlines()[-1] == (
+        "warning: 1 names differ from another only by case, such as `share/terminfo/E/Eterm` and"
+        " `share/terminfo/e/Eterm`: unpacked on Windows or macOS one of each pair is lost"
+    )
+    assert "warning" not in call("pack", "-o", "env.tar.gz").err
+
+
+def test_a_file_that_changes_is_refused(
+    fake: FakeEnvironment, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between plan and stream, whether it grows, shrinks or goes."""
+    from envpack import packing, plan
+
+    real = plan.make_plan
+    path = fake.site / "six.py"
+
+    def planned(change: Callable[[], object]) -> None:
+        def late(*args: object, **kwargs: object) -> object:
+            made = real(*args, **kwargs)  # type: ignore[arg-type]
+            change()
+            return made
+
+        monkeypatch.setattr(packing, "make_plan", late)
+
+    for change, verb in ((lambda: path.write_text("y"), "changed"), (path.unlink, "vanished")):
+        planned(change)
+        assert call("pack", "-q", "-o", "env.tar.gz") == Result(
+            1,
+            "",
+            f"error: `<tmp>/project/.venv/{SITE}/six.py` {verb} while it was packed\n"
+            "hint: let installs and syncs end, then pack again\n",
+        )
+        assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and drops rights: needs root")
+
+
+def in_namespace(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in a mount namespace of its own; ENVPACK is the command line."""
+    command = shutil.which("unshare")
+    if command is None:
+        pytest.skip("needs unshare from util-linux")
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "ENVPACK": f"{sys.executable} -c 'from envpack.cli import main; main()'",
+    }
+    return subprocess.run(
+        [command, "-m", "sh", "-euc", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+    )
+
+
+@needs_root
+@pytest.mark.parametrize("form", ["tar.gz", "tar.zst", "tar", "zip", "dir"])
+def test_a_full_disk_leaves_nothing(fake: FakeEnvironment, form: str) -> None:
+    """On a file system of 64 kB: one sentence, exit 1, an empty folder."""
+    fake.add("share/big", os.urandom(200_000))
+    script = f"""
+        mkdir small && mount -t tmpfs -o size=64k none small
+        code=0; eval "$ENVPACK pack -q --format {form} -o small/env" || code=$?
+        echo "$code"; ls -A small
+    """
+    done = in_namespace(script, fake.project)
+    assert done.stdout == "1\n"
+    assert done.stderr == "error: cannot write `small/env`: No space left on device\n"
+
+
+@needs_root
+def test_a_read_only_folder_is_refused(fake: FakeEnvironment) -> None:
+    """Root too cannot write there."""
+    script = """
+        mkdir fixed && mount -t tmpfs -o ro none fixed
+        code=0; eval "$ENVPACK pack -q -o fixed/env.tar.gz" || code=$?
+        echo "$code"
+    """
+    done = in_namespace(script, fake.project)
+    assert done.stdout == "1\n"
+    assert done.stderr == f"error: the folder `{fake.project}/fixed` is not writable\n"
+
+
+@needs_root
+def test_an_unreadable_file_is_refused(fake: FakeEnvironment) -> None:
+    """Root without the right to read everything stands for any user."""
+    (fake.site / "six.py").chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    script = f"""
+        code=0
+        setpriv --bounding-set={rights} --inh-caps={rights} sh -c "$ENVPACK pack -o x.tar.gz" ||
+            code=$?
+        echo "$code"
+    """
+    done = in_namespace(script, fake.project)
+    assert done.stdout == "1\n"
+    assert done.stderr == f"error: cannot read `{fake.site}/six.py`: Permission denied\n"
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(fake: FakeEnvironment, number: signal.Signals) -> None:
+    """Ctrl-C and kill in the middle of writing: one sentence, 130, no temporary file."""
+    fake.add("share/big", os.urandom(60_000_000))
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from envpack.cli import main; main()",
+            "pack",
+            "-q",
+            "-j",
+            "1",
+            "--compress-level",
+            "9",
+            "-o",
+            "env.tar.gz",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    deadline = time.monotonic() + 30
+    while not list(fake.project.glob(".env.tar.gz.*.part")):
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert err.strip() == "error: interrupted; nothing was left behind"
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
+def test_the_version_and_help_are_short(call: Call) -> None:
+    """Version on stdout; help names every option of pack."""
+    code, out, _ = call("--version")
+    assert code == 0
+    assert re.fullmatch(r"envpack \d+\.\d+\.\d+\n", out)
+    assert "--with-uv" in call("pack", "--help").out

@@ -1,0 +1,75 @@
+"""Streaming: edits spliced into blocks, leaks found across them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envpack.leaks import LeakSearch
+from envpack.model import Edit
+from envpack.pipeline import spliced
+
+
+@st.composite
+def edited(draw: st.DrawFn) -> tuple[bytes, list[Edit], bytes]:
+    """Data, disjoint edits, and the result computed the plain way."""
+    data = draw(st.binary(max_size=200))
+    places = st.integers(0, len(data))
+    cuts = sorted(draw(st.lists(places, max_size=8, unique=True)))
+    edits = [
+        Edit(start, stop, draw(st.binary(max_size=5)), "test")
+        for start, stop in zip(cuts[::2], cuts[1::2], strict=False)
+    ]
+    expected = data
+    for edit in reversed(edits):
+        expected = expected[: edit.start] + edit.data + expected[edit.stop :]
+    return data, edits, expected
+
+
+@given(edited(), st.integers(1, 50))
+def test_splicing_blocks_equals_editing_the_whole(
+    case: tuple[bytes, list[Edit], bytes], size: int
+) -> None:
+    """Wherever the block borders fall."""
+    data, edits, expected = case
+    blocks = [data[i : i + size] for i in range(0, len(data), size)]
+    assert b"".join(spliced(blocks, edits)) == expected
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [Edit(3, 5, b"", ""), Edit(1, 2, b"", "")],
+        [Edit(0, 3, b"", ""), Edit(2, 4, b"", "")],
+        [Edit(0, 99, b"", "")],
+        [Edit(99, 99, b"x", "")],
+    ],
+)
+def test_bad_edits_are_refused(edits: list[Edit]) -> None:
+    """Out of order, overlapping, past the end: a bug, not an output."""
+    with pytest.raises(ValueError, match="edit"):
+        b"".join(spliced([b"0123", b"456789"], edits))
+
+
+@given(
+    st.lists(st.sampled_from([b"/home/me/x", b"/app", b"/", b"a", b" ", b"/app/", b"-I"])),
+    st.integers(1, 40),
+)
+def test_leaks_are_found_across_blocks(words: list[bytes], size: int) -> None:
+    """A stream of blocks and the whole file give the same counts."""
+    data = b"".join(words)
+    search = LeakSearch(("/home/me/x", "/app"))
+    stream = search.stream()
+    for start in range(0, len(data), size):
+        stream.feed(data[start : start + size])
+    stream.feed(b"", last=True)
+    assert stream.found == search.in_whole(data)
+
+
+def test_a_leak_is_a_whole_path() -> None:
+    """A longer name is another path, and `/app` in the middle of one is none."""
+    search = LeakSearch(("/home/me", "/app"))
+    assert not search.in_whole(b"/home/me2 /home/me-x /home/me.txt /usr/app x/app")
+    assert search.in_whole(b"/home/me/x /home/me\0 file:///home/me") == {"/home/me": 3}
+    assert search.in_whole(b"/app '/app/x' =/app/y") == {"/app": 3}

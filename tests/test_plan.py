@@ -1,0 +1,328 @@
+"""The plan: what goes in, in which order, and what stays out and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from envpack.distributions import distributions_in
+from envpack.environment import discover
+from envpack.errors import SourceFault
+from envpack.model import Alias, Derived, Digest, Disk, Inline, Plan, Reason
+from envpack.plan import make_plan
+from tests.trees import FakeEnvironment, install, make_environment, write
+
+SITE = "lib/python3.12/site-packages"
+
+
+def plan_of(fake: FakeEnvironment, **options: object) -> Plan:
+    environment = discover(str(fake.root))
+    dists = distributions_in(environment.root, environment.site_packages)
+    return make_plan(environment, dists, mtime=0, **options)  # type: ignore[arg-type]
+
+
+def names(plan: Plan) -> list[str]:
+    return [entry.name for entry in plan.entries]
+
+
+def reasons(plan: Plan) -> dict[str, Reason]:
+    return {item.name: item.reason for item in plan.left_out}
+
+
+def derived(plan: Plan, name: str) -> bytes:
+    """Return what a derived entry becomes if every file has the digest of its own name."""
+    (entry,) = (entry for entry in plan.entries if entry.name == name)
+    assert isinstance(entry.content, Derived)
+    return entry.content.make({n: Digest("00" * 32, len(n)) for n in names(plan)})
+
+
+def test_the_order_is_interpreter_distributions_rest_manifest(tmp_path: Path) -> None:
+    """Each distribution is one run with its RECORD last, sorted by normalised name."""
+    fake = make_environment(tmp_path)
+    fake.install("Zope.Event", "5.0", {"zope/event.py": ""})
+    fake.install("numpy", "2.0", {"numpy/core.py": "", "../../../bin/f2py": "#!/bin/sh\n"})
+    fake.add(f"{SITE}/loose.py")
+    assert names(plan_of(fake)) == [
+        "bin/pydoc3.12",
+        "bin/python",
+        "include/python3.12/patchlevel.h",
+        "lib/libpython3.12.so.1.0",
+        "lib/pkgconfig/python-3.12.pc",
+        "lib/python3.12/_sysconfigdata__linux_x86_64-linux-gnu.py",
+        "lib/python3.12/config-3.12-x86_64-linux-gnu/Makefile",
+        "lib/python3.12/os.py",
+        "bin/pydoc3",
+        "bin/python3",
+        "bin/python3.12",
+        "lib/libpython3.12.so",
+        "bin/f2py",
+        f"{SITE}/numpy-2.0.dist-info/INSTALLER",
+        f"{SITE}/numpy-2.0.dist-info/METADATA",
+        f"{SITE}/numpy/core.py",
+        f"{SITE}/numpy-2.0.dist-info/RECORD",
+        f"{SITE}/Zope.Event-5.0.dist-info/INSTALLER",
+        f"{SITE}/Zope.Event-5.0.dist-info/METADATA",
+        f"{SITE}/zope/event.py",
+        f"{SITE}/Zope.Event-5.0.dist-info/RECORD",
+        "bin/activate",
+        "bin/activate.fish",
+        f"{SITE}/loose.py",
+        "pyvenv.cfg",
+        "share/envpack/manifest.json",
+    ]
+
+
+def test_everything_left_out_has_a_reason(tmp_path: Path) -> None:
+    """One reason per kind, by name."""
+    fake = make_environment(tmp_path)
+    assert reasons(plan_of(fake)) == {
+        "BUILD": Reason.UV_BOOKKEEPING,
+        "bin/pip3": Reason.BASE_SCRIPT,
+        "lib/python3.12/EXTERNALLY-MANAGED": Reason.EXTERNALLY_MANAGED,
+        "lib/python3.12/__pycache__/os.cpython-312.pyc": Reason.BYTECODE,
+        "lib/python3.12/config-3.12-x86_64-linux-gnu/libpython3.12.a": Reason.STATIC_LIBRARY,
+        "lib/python3.12/config-3.12-x86_64-linux-gnu/python.o": Reason.STATIC_LIBRARY,
+        f"{SITE}/pip-23.2.1.dist-info/INSTALLER": Reason.BASE_SITE_PACKAGES,
+        f"{SITE}/pip-23.2.1.dist-info/METADATA": Reason.BASE_SITE_PACKAGES,
+        f"{SITE}/pip-23.2.1.dist-info/RECORD": Reason.BASE_SITE_PACKAGES,
+        f"{SITE}/pip.py": Reason.BASE_SITE_PACKAGES,
+        ".gitignore": Reason.VENV_BOOKKEEPING,
+        ".lock": Reason.UV_BOOKKEEPING,
+        "CACHEDIR.TAG": Reason.VENV_BOOKKEEPING,
+        "bin/activate": Reason.VENV_BOOKKEEPING,
+        "bin/activate.csh": Reason.ACTIVATE,
+        "bin/python": Reason.VENV_BOOKKEEPING,
+        "bin/python3": Reason.VENV_BOOKKEEPING,
+        "bin/python3.12": Reason.VENV_BOOKKEEPING,
+        "pyvenv.cfg": Reason.VENV_BOOKKEEPING,
+    }
+
+
+def test_the_executable_is_one_real_file(tmp_path: Path) -> None:
+    """bin/python holds the bytes, its other names are aliases of it."""
+    plan = plan_of(make_environment(tmp_path))
+    entries = {entry.name: entry for entry in plan.entries}
+    assert isinstance(entries["bin/python"].content, Disk)
+    for name in ("bin/python3", "bin/python3.12"):
+        assert entries[name].content == Alias("bin/python", "python")
+        assert entries[name].executable
+    soname = entries["lib/libpython3.12.so.1.0"]
+    assert isinstance(soname.content, Disk), "what ld.so opens is the real file"
+    assert entries["lib/libpython3.12.so"].content == Alias(soname.name, "libpython3.12.so.1.0")
+
+
+def test_system_site_packages_bring_the_bases_in(tmp_path: Path) -> None:
+    """With their scripts and RECORD, unless the environment has a distribution of that name."""
+    fake = make_environment(tmp_path, system_site=True)
+    base_site = fake.prefix / SITE
+    install(base_site, "six", "1.0", {"six.py": "old"})
+    fake.install("six", "2.0", {"six.py": "new"})
+    plan = plan_of(fake)
+    assert "bin/pip3" in names(plan)
+    assert f"{SITE}/pip-23.2.1.dist-info/RECORD" in names(plan)
+    assert reasons(plan)[f"{SITE}/six-1.0.dist-info/METADATA"] is Reason.SHADOWED
+    assert [(p.name, p.version) for p in plan.packages] == [("pip", "23.2.1"), ("six", "2.0")]
+    (six,) = (entry for entry in plan.entries if entry.name == f"{SITE}/six.py")
+    assert isinstance(six.content, Disk)
+    assert six.content.path.startswith(str(fake.root))
+
+
+def test_the_environment_wins_a_clash(tmp_path: Path) -> None:
+    """And the clash is reported."""
+    fake = make_environment(tmp_path)
+    fake.add("bin/pydoc3.12", "#!/bin/sh\n")
+    plan = plan_of(fake)
+    (clash,) = plan.clashes
+    assert (clash.name, clash.kept, clash.dropped) == (
+        "bin/pydoc3.12",
+        "environment",
+        "interpreter",
+    )
+    assert names(plan).count("bin/pydoc3.12") == 1
+
+
+def test_a_directory_beats_a_file_of_the_interpreter(tmp_path: Path) -> None:
+    """An archive cannot hold both."""
+    fake = make_environment(tmp_path)
+    write(fake.prefix / "share/doc", "text")
+    fake.add("share/doc/tool/README", "text")
+    plan = plan_of(fake)
+    assert "share/doc" not in names(plan)
+    assert [clash.name for clash in plan.clashes] == ["share/doc"]
+
+
+def test_a_shared_prefix_gives_only_python(tmp_path: Path) -> None:
+    """What a self-compiled Python shares its prefix with is not ours to ship."""
+    fake = make_environment(tmp_path)
+    prefix = tmp_path / "opt" / "stuff"
+    prefix.parent.mkdir()
+    fake.prefix.rename(prefix)
+    link = fake.root / "bin/python"
+    link.unlink()
+    link.symlink_to(prefix / "bin/python3.12")
+    for name in ("bin/psql", "bin/python3.11", "etc/secret", "share/app/x", "lib/node/x.js"):
+        write(prefix / name)
+    plan = plan_of(fake)
+    for name in ("bin/psql", "bin/python3.11", "etc/secret", "share/app/x", "lib/node/x.js"):
+        assert name not in names(plan)
+    assert reasons(plan)["etc/secret"] is Reason.NOT_PYTHON
+    assert "lib/python3.12/os.py" in names(plan)
+    assert "lib/libpython3.12.so.1.0" in names(plan)
+
+
+def test_record_tells_what_is_written(tmp_path: Path) -> None:
+    """Rows of left-out files go, hashes and sizes are those of the archive."""
+    fake = make_environment(tmp_path)
+    info = fake.install(
+        "tool",
+        "1.0",
+        {"tool.py": "x", "gone.py": "x", "__pycache__/tool.cpython-312.pyc": "x", "a,b.txt": ""},
+        direct_url={"url": "file:///home/me/tool", "dir_info": {}},
+    )
+    (fake.site / "gone.py").unlink()
+    write(info / "uv_cache.json", "{}")
+    with (info / "RECORD").open("a") as record:
+        record.write(f"{info.name}/uv_cache.json,,\n/etc/tool.conf,,\n")
+    plan = plan_of(fake)
+    rows = derived(plan, f"{SITE}/tool-1.0.dist-info/RECORD").decode().splitlines()
+
+    def row(path: str) -> str:
+        quoted = f'"{path}"' if "," in path else path
+        return f"{quoted},sha256={'A' * 43},{len(f'{SITE}/{path}')}"
+
+    assert rows == [
+        row("tool.py"),
+        row("a,b.txt"),
+        row("tool-1.0.dist-info/METADATA"),
+        row("tool-1.0.dist-info/INSTALLER"),
+        "tool-1.0.dist-info/RECORD,,",
+    ]
+    left = reasons(plan)
+    assert left[f"{SITE}/gone.py"] is Reason.MISSING
+    assert left["/etc/tool.conf"] is Reason.MISSING
+    assert left[f"{SITE}/tool-1.0.dist-info/direct_url.json"] is Reason.LOCAL_URL
+    assert left[f"{SITE}/tool-1.0.dist-info/uv_cache.json"] is Reason.UV_BOOKKEEPING
+
+
+@pytest.mark.parametrize(
+    ("url", "scrubbed"),
+    [
+        ("https://me:secret@git.example/x.git", "https://git.example/x.git"),
+        ("https://token@git.example/x.git", "https://git.example/x.git"),
+        ("ssh://git@git.example/x.git", None),
+        ("https://files.example/x.whl", None),
+    ],
+)
+def test_credentials_stay_home(tmp_path: Path, url: str, scrubbed: str | None) -> None:
+    """User and password leave direct_url.json; the account `git` is no secret."""
+    fake = make_environment(tmp_path)
+    fake.install("x", "1", {"x.py": ""}, direct_url={"url": url, "vcs_info": {"vcs": "git"}})
+    plan = plan_of(fake)
+    name = f"{SITE}/x-1.dist-info/direct_url.json"
+    (entry,) = (entry for entry in plan.entries if entry.name == name)
+    if scrubbed is None:
+        assert isinstance(entry.content, Disk)
+        assert plan.scrubbed == ()
+    else:
+        assert isinstance(entry.content, Inline)
+        assert json.loads(entry.content.data)["url"] == scrubbed
+        assert plan.scrubbed == (name,)
+
+
+def test_a_link_inside_becomes_an_alias(tmp_path: Path) -> None:
+    """In its own directory; in another one it becomes a file of its own."""
+    fake = make_environment(tmp_path)
+    fake.add("share/x/data-1", "x")
+    (fake.root / "share/x/data").symlink_to("data-1")
+    (fake.root / "share/near").symlink_to("x/data-1")
+    entries = {entry.name: entry for entry in plan_of(fake).entries}
+    assert entries["share/x/data"].content == Alias("share/x/data-1", "data-1")
+    assert isinstance(entries["share/near"].content, Disk)
+
+
+def test_a_link_out_is_packed_and_reported(tmp_path: Path) -> None:
+    """As the file, or the files, it points to."""
+    fake = make_environment(tmp_path)
+    write(tmp_path / "elsewhere/data/file", "x")
+    (fake.root / "share").mkdir()
+    (fake.root / "share/one").symlink_to(tmp_path / "elsewhere/data/file")
+    (fake.root / "share/all").symlink_to(tmp_path / "elsewhere/data")
+    plan = plan_of(fake)
+    assert {"share/one", "share/all/file"} <= set(names(plan))
+    assert plan.outside == (
+        ("share/all", str(tmp_path / "elsewhere/data")),
+        ("share/one", str(tmp_path / "elsewhere/data/file")),
+    )
+
+
+def test_uvs_cache_is_no_outside(tmp_path: Path) -> None:
+    """`link-mode = symlink` makes every file a link into it."""
+    fake = make_environment(tmp_path)
+    cached = write(tmp_path / "cache/archive-v0/x/six.py", "x")
+    fake.install("six", "1", {"six.py": "x"})
+    (fake.site / "six.py").unlink()
+    (fake.site / "six.py").symlink_to(cached)
+    asked = []
+
+    def cache_dir() -> str:
+        asked.append(1)
+        return str(tmp_path / "cache")
+
+    plan = plan_of(fake, cache_dir=cache_dir)
+    assert plan.outside == ()
+    assert asked == [1]
+    assert f"{SITE}/six.py" in names(plan)
+
+
+def test_a_dangling_link_is_refused(tmp_path: Path) -> None:
+    """An archive without that file would break later, and elsewhere."""
+    fake = make_environment(tmp_path)
+    (fake.root / "lost").symlink_to("nowhere")
+    with pytest.raises(SourceFault, match="is a link to `nowhere`, which does not exist"):
+        plan_of(fake)
+
+
+@pytest.mark.parametrize("target", ["loop", ".", "..", "../.."])
+def test_a_link_loop_is_refused(tmp_path: Path, target: str) -> None:
+    """A link to itself, and links to directories above."""
+    fake = make_environment(tmp_path)
+    fake.add("share/x/file")
+    (fake.root / "share/x/loop").symlink_to(target)
+    with pytest.raises(SourceFault, match=r"leads back to itself|a directory above it"):
+        plan_of(fake)
+
+
+def test_dangling_links_of_the_interpreter_stay_out(tmp_path: Path) -> None:
+    """A missing manual page is no reason to refuse; the user cannot mend it."""
+    fake = make_environment(tmp_path)
+    (fake.prefix / "lib/lost.so").symlink_to("nowhere")
+    assert reasons(plan_of(fake))["lib/lost.so"] is Reason.DANGLING
+
+
+def test_pipes_and_sockets_stay_out(tmp_path: Path) -> None:
+    """Reading one would wait for ever."""
+    fake = make_environment(tmp_path)
+    os.mkfifo(fake.root / "pipe")
+    assert reasons(plan_of(fake))["pipe"] is Reason.SPECIAL
+
+
+def test_a_real_lib64_is_merged_into_lib(tmp_path: Path) -> None:
+    """The packed interpreter looks into lib alone."""
+    fake = make_environment(tmp_path)
+    (fake.root / "lib64").unlink()
+    fake.add("lib64/python3.12/site-packages/platlib.py")
+    assert f"{SITE}/platlib.py" in names(plan_of(fake))
+
+
+def test_moves_and_needles_know_every_spelling(tmp_path: Path) -> None:
+    """The environment, its interpreter by either path, and the project around them."""
+    fake = make_environment(tmp_path)
+    plan = plan_of(fake)
+    olds = [move.old for move in plan.moves]
+    link = str(tmp_path / "pythons/cpython-3.12-linux-x86_64-gnu")
+    assert set(olds) == {str(fake.root), f"{fake.root}/lib64", str(fake.prefix), link}
+    assert olds == sorted(olds, key=len, reverse=True)
+    assert set(plan.needles) == {str(fake.root), str(fake.prefix), link, str(fake.project)}
