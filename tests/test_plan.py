@@ -9,9 +9,20 @@ from pathlib import Path
 import pytest
 
 from envpack.distributions import distributions_in
+from envpack.editable import Replacement
 from envpack.environment import discover
 from envpack.errors import SourceFault
-from envpack.model import Alias, Derived, Digest, Disk, Inline, Plan, Reason
+from envpack.model import (
+    Alias,
+    Derived,
+    Digest,
+    Disk,
+    Editable,
+    EditableForm,
+    Inline,
+    Plan,
+    Reason,
+)
 from envpack.plan import make_plan
 from tests.trees import FakeEnvironment, install, make_environment, write
 
@@ -326,3 +337,44 @@ def test_moves_and_needles_know_every_spelling(tmp_path: Path) -> None:
     assert set(olds) == {str(fake.root), f"{fake.root}/lib64", str(fake.prefix), link}
     assert olds == sorted(olds, key=len, reverse=True)
     assert set(plan.needles) == {str(fake.root), str(fake.prefix), link, str(fake.project)}
+
+
+def test_a_replacement_stands_for_the_editable_whatever_its_version(tmp_path: Path) -> None:
+    """Built as 1.3 though installed as 1.2: one package, one RECORD, no hook."""
+    fake = make_environment(tmp_path)
+    fake.install(
+        "shop",
+        "1.2",
+        {"_editable_impl_shop.pth": "/home/me/shop/src\n", "../../../bin/shop": "#!/bin/sh\n"},
+        direct_url={"url": "file:///home/me/shop", "dir_info": {"editable": True}},
+    )
+    built = write(tmp_path / "built/shop.py", "x = 1\n")
+    script = write(tmp_path / "built/shop", "#!/bin/sh\n", 0o755)
+    metadata = write(tmp_path / "built/METADATA", "Name: shop\n")
+    hooks = [
+        f"{SITE}/shop-1.2.dist-info/{name}"
+        for name in ("METADATA", "INSTALLER", "RECORD", "direct_url.json")
+    ]
+    replacement = Replacement(
+        editable=Editable("shop", "1.3", EditableForm.BUILT, "uv"),
+        info="shop-1.3.dist-info",
+        files=(
+            ("bin/shop", str(script)),
+            (f"{SITE}/shop-1.3.dist-info/METADATA", str(metadata)),
+            (f"{SITE}/shop.py", str(built)),
+        ),
+        hooks=("bin/shop", f"{SITE}/_editable_impl_shop.pth", *hooks),
+        needles=("/home/me/shop",),
+    )
+    plan = plan_of(fake, replacements=[replacement])
+    assert [(p.name, p.version) for p in plan.packages] == [("shop", "1.3")]
+    shop = [name for name in names(plan) if "shop" in name]
+    assert shop == [
+        "bin/shop",
+        f"{SITE}/shop-1.3.dist-info/METADATA",
+        f"{SITE}/shop.py",
+        f"{SITE}/shop-1.3.dist-info/RECORD",
+    ]
+    assert reasons(plan)[f"{SITE}/_editable_impl_shop.pth"] is Reason.EDITABLE_HOOK
+    assert plan.clashes == ()
+    assert "/home/me/shop" in plan.needles

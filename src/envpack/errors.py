@@ -8,7 +8,7 @@ EnvpackError               exit 1: could not
 ├── SourceFault            a file of ENV or its interpreter cannot be read, or changed meanwhile
 ├── EditableFault          an editable install cannot be made into real files
 ├── OutputFault            OUT cannot be written
-└── ToolFault              uv is missing or failed
+└── ToolFault              uv is missing or failed (`uv.UvFault` adds what it printed)
 
 Messages: no full stop, back-ticks round names, what happened. The way out, if there is one, is the
 `hint`.

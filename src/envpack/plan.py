@@ -50,8 +50,8 @@ def make_plan(
     packages = _add_interpreter(draft, environment, {dist.name for dist in distributions})
     for replacement in replacements:
         _add_replacement(draft, environment.site_packages, replacement)
-    replaced = {replacement.info for replacement in replacements}
-    kept = [dist for dist in distributions if dist.info not in replaced]
+    replaced = {replacement.editable.name for replacement in replacements if replacement.info}
+    kept = [dist for dist in distributions if dist.name not in replaced]
     hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
     _add_environment(draft, environment, kept, hooks, skip_paths)
     for entry in _own_entries():

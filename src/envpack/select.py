@@ -35,7 +35,7 @@ def environment_reason(environment: Environment, name: str) -> Reason | None:
         inside = name[len(site_packages) :]
         if inside in ("_virtualenv.py", "_virtualenv.pth"):
             return Reason.VENV_BOOKKEEPING
-        if inside.endswith(".dist-info/uv_cache.json"):
+        if inside.endswith((".dist-info/uv_cache.json", ".dist-info/uv_build.json")):
             return Reason.UV_BOOKKEEPING
     return None
 

@@ -41,7 +41,7 @@ def envpack(arguments: Sequence[str | Path], *, env: dict[str, str], cwd: Path) 
 def pack_project(project: Project, out: Path, *options: str) -> dict[str, Any]:
     """Pack a project's environment as its user would; return the report."""
     env = uv_environment(project.python.install_dir)
-    words = ["pack", project.env, "-o", out, "--json", *options]
+    words: list[str | Path] = ["pack", project.env, "-o", out, "--json", *options]
     report: dict[str, Any] = json.loads(envpack(words, env=env, cwd=project.root))
     return report
 

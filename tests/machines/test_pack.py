@@ -372,7 +372,15 @@ def own(lab: Lab) -> tuple[Path, Path]:
     del env["UV_MANAGED_PYTHON"]
     folder = lab.work / "own"
     call([uv_program(), "venv", "--no-project", "-q", "--python", base.executable, folder], env=env)
-    words = ["pip", "install", "-q", "--python", folder / "bin/python", "rich", "numpy"]
+    words: list[str | Path] = [
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        folder / "bin/python",
+        "rich",
+        "numpy",
+    ]
     call([uv_program(), *words], env=env)
     return folder, base.prefix
 
@@ -385,7 +393,7 @@ def test_an_own_python_runs_where_its_libraries_are(
     env, prefix = own
     before = tree_digest(prefix)
     clean = uv_environment(lab.work / "no-pythons")
-    words = ["pack", env, "-o", tmp_path / "env.tar.gz", "--json", "--strict"]
+    words: list[str | Path] = ["pack", env, "-o", tmp_path / "env.tar.gz", "--json", "--strict"]
     report = json.loads(envpack(words, env=clean, cwd=tmp_path))
     assert tree_digest(prefix) == before
     assert not report["interpreter"]["managed"]
@@ -436,8 +444,7 @@ def test_the_checks_can_fail(lab: Lab, packs: Packs, home: Path, tmp_path: Path)
     project = pack.project
     raw = tmp_path / "raw"
     raw.mkdir()
-    tar = [tool("tar"), "-cf", tmp_path / "raw.tar", "-C", project.env, "."]
-    call(tar)
+    call([tool("tar"), "-cf", tmp_path / "raw.tar", "-C", project.env, "."])
     call([tool("tar"), "-xf", tmp_path / "raw.tar", "-C", raw])
     peer = tmp_path / "peer"
     env = uv_environment(project.python.install_dir)

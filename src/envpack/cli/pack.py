@@ -9,6 +9,7 @@ import click
 
 from envpack.cli import console
 from envpack.errors import UsageError
+from envpack.model import EditableForm
 
 if TYPE_CHECKING:
     from envpack.report import PackReport
@@ -138,11 +139,10 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         f"  content   {packages}, {_count(report.files, 'file')}, {console.human(report.size)}",
     ]
     for editable in report.editables:
-        how = "built with" if editable.form.value == "built" else "copied, not built:"
-        lines.append(
-            f"  editable  {editable.name} {editable.version}, {how}"
-            f" {editable.note or editable.backend}"
-        )
+        built = editable.form is EditableForm.BUILT
+        words = [f"built with {editable.backend}"] if built else ["copied, not built"]
+        words += [editable.note] if editable.note else []
+        lines.append(f"  editable  {editable.name} {editable.version}, {': '.join(words)}")
     if not report.dry_run:
         edits = ", ".join(f"{count} {why}" for why, count in sorted(report.edits.items()))
         lines.append(

@@ -16,6 +16,17 @@ _BEFORE = rb"(?:(?<![\w.~/])|(?<=[\s\"'=,:]-[ILRF])|(?<=^-[ILRF])|(?<=file://)|(
 _AFTER = rb"(?![\w+~-]|\.\w)"
 
 
+class ByName:
+    """Claims files by their names in the archive alone."""
+
+    _NAME: re.Pattern[str]
+
+    def claims(self, name: str, head: bytes) -> bool:
+        """Claim the files whose whole name fits."""
+        del head
+        return self._NAME.fullmatch(name) is not None
+
+
 @lru_cache(maxsize=64)
 def finder(paths: tuple[str, ...]) -> re.Pattern[bytes]:
     """Return a pattern that matches any of the absolute `paths` as a whole path or its start.

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 
 from envpack.model import Edit, Move, View
-from envpack.relocate.paths import finder, olds
+from envpack.relocate.paths import ByName, finder, olds
 
 NEUTRAL = "/install"
 _PLACEHOLDER = "{envpack:prefix}"
@@ -34,7 +34,7 @@ _envpack_relocate()
 """
 
 
-class SysconfigDataRelocator:
+class SysconfigDataRelocator(ByName):
     """Makes `_sysconfigdata*.py` fill in `sys.base_prefix` when it is imported.
 
     base_prefix, not prefix: in a virtual environment made from the archive the headers and
@@ -42,12 +42,7 @@ class SysconfigDataRelocator:
     """
 
     why = ("sysconfig",)
-    _NAME = re.compile(r"lib/python3\.\d+/_sysconfigdata_\w*[\w-]*\.py$")
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim the module that holds build_time_vars."""
-        del head
-        return self._NAME.match(name) is not None
+    _NAME = re.compile(r"lib/python3\.\d+/_sysconfigdata_\w*[\w-]*\.py")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Rewrite the dictionary whole: pprint may have split a path over two literals."""
@@ -177,7 +172,7 @@ class PythonConfigRelocator(_TextRelocator):
         return b"${prefix_real}"
 
 
-class BuildFilesRelocator(_TextRelocator):
+class BuildFilesRelocator(ByName, _TextRelocator):
     """Gives Makefile, Setup and *Config.sh the neutral prefix; nothing reads them at run time."""
 
     why = ("build files",)
@@ -186,27 +181,17 @@ class BuildFilesRelocator(_TextRelocator):
         r"|([^/]+/)?\w+Config\.sh)$"
     )
 
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim the leftovers of CPython's and Tcl's builds."""
-        del head
-        return self._NAME.match(name) is not None
-
     def new(self, name: str) -> bytes:
         """Return the neutral prefix."""
         del name
         return NEUTRAL.encode()
 
 
-class BuildDetailsRelocator:
+class BuildDetailsRelocator(ByName):
     """Gives `_sysconfig_vars_*.json` and `build-details.json` the neutral prefix."""
 
     why = ("build details",)
-    _NAME = re.compile(r"lib/python3\.\d+/(_sysconfig_vars_[^/]*|build-details)\.json$")
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim the JSON files that Python 3.14 installs beside the standard library."""
-        del head
-        return self._NAME.match(name) is not None
+    _NAME = re.compile(r"lib/python3\.\d+/(_sysconfig_vars_[^/]*|build-details)\.json")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace the paths in the strings of the file, whatever way JSON spells them."""

@@ -11,22 +11,17 @@ import re
 from collections.abc import Iterator
 
 from envpack.model import Edit, Move, View
-from envpack.relocate.paths import finder, olds, place_of
+from envpack.relocate.paths import ByName, finder, olds, place_of
 
 
-class PthRelocator:
+class PthRelocator(ByName):
     """Makes absolute lines of a .pth relative, and drops those that lead out of the archive.
 
     Import lines and relative paths mean the same at any place and stay as they are.
     """
 
     why = (".pth path", ".pth path that left the environment")
-    _NAME = re.compile(r"lib/python3\.\d+/site-packages/[^/]+\.pth$")
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim the path configuration files of site-packages."""
-        del head
-        return self._NAME.match(name) is not None
+    _NAME = re.compile(r"lib/python3\.\d+/site-packages/[^/]+\.pth")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Rewrite line by line."""
@@ -45,19 +40,14 @@ class PthRelocator:
             start = stop
 
 
-class KernelSpecRelocator:
+class KernelSpecRelocator(ByName):
     """Turns the interpreter's path in kernel.json into `python`.
 
     jupyter_client replaces `python` by its own `sys.executable`, which is the one beside it.
     """
 
     why = ("kernel.json",)
-    _NAME = re.compile(r"share/jupyter/kernels/[^/]+/kernel\.json$")
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim Jupyter's kernel specs."""
-        del head
-        return self._NAME.match(name) is not None
+    _NAME = re.compile(r"share/jupyter/kernels/[^/]+/kernel\.json")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace whole JSON strings that are a Python of the environment."""
