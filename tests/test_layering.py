@@ -23,6 +23,7 @@ FLOORS = (
     {"packing"},
     {"__init__"},
     {"cli"},
+    {"__main__"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(SOURCE.rglob("*.py"))

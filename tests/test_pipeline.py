@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envpack.leaks import LeakSearch
 from envpack.model import Edit
-from envpack.pipeline import spliced
+from envpack.pipeline import harmless, spliced
+from envpack.relocate.elf import loader_strings
 
 
 @st.composite
@@ -73,3 +76,14 @@ def test_a_leak_is_a_whole_path() -> None:
     assert not search.in_whole(b"/home/me2 /home/me-x /home/me.txt /usr/app x/app")
     assert search.in_whole(b"/home/me/x /home/me\0 file:///home/me") == {"/home/me": 3}
     assert search.in_whole(b"/app '/app/x' =/app/y") == {"/app": 3}
+
+
+def test_a_leak_in_libpython_is_excused_only_if_the_loader_does_not_read_it() -> None:
+    """The compiled-in prefix is a last resort; a search path that could not be edited is not."""
+    fixture = Path(__file__).parents[1] / "fixtures/elf/runpath.so"
+    data = fixture.read_bytes()
+    assert any(text.startswith(b"/") for text in loader_strings(data))
+    assert harmless("lib/libpython3.12.so.1.0", data, ()) == ""
+    assert harmless("lib/libpython3.12.so.1.0", data, (Edit(0, 0, b"", "RPATH"),))
+    assert harmless("lib/libpython3.12.so.1.0", b"no ELF", ())
+    assert harmless("lib/libother.so", b"no ELF", ()) == ""

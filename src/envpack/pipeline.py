@@ -32,6 +32,7 @@ from envpack.model import (
 )
 from envpack.parallel import Pool
 from envpack.relocate import relocator_for
+from envpack.relocate.elf import loader_strings
 
 BLOCK = 512 * 1024
 WHOLE = 1024 * 1024
@@ -57,7 +58,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A file ready to be written: whole, or with the edits that its blocks will get."""
+    """A file ready to be written: whole, or with the edits that its blocks will get.
+
+    `excuse` says why a path of the build machine would do no harm in it.
+    """
 
     entry: Entry
     size: int
@@ -65,6 +69,7 @@ class _Prepared:
     digest: Digest | None
     edits: tuple[Edit, ...]
     leaks: Counter[str]
+    excuse: str
 
 
 class FileView:
@@ -170,18 +175,20 @@ def _prepare(entry: Entry, plan: Plan, search: LeakSearch) -> _Prepared:
             return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
         view = FileView(descriptor, disk.size, disk.path)
         edits = _edits(entry, view[0:_HEAD], view, plan)
+        excuse = harmless(entry.name, view, edits)
     finally:
         os.close(descriptor)
     size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
-    return _Prepared(entry, size, None, None, edits, Counter())
+    return _Prepared(entry, size, None, None, edits, Counter(), excuse)
 
 
 def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> _Prepared:
+    excuse = harmless(entry.name, data, edits)
     if edits:
         data = b"".join(spliced([data], edits))
     digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
     leaks = search.in_whole(data) if entry.relocate else Counter()
-    return _Prepared(entry, len(data), data, digest, edits, leaks)
+    return _Prepared(entry, len(data), data, digest, edits, leaks, excuse)
 
 
 def _written(
@@ -195,7 +202,7 @@ def _written(
         outcome.edits.update({edit.why for edit in prepared.edits})
     if prepared.data is not None and prepared.digest is not None:
         outcome.digests[entry.name] = prepared.digest
-        _note_leaks(outcome, entry.name, prepared.leaks)
+        _note_leaks(outcome, prepared, prepared.leaks)
         yield Member(name, prepared.size, entry.executable, (prepared.data,))
         return
     assert isinstance(entry.content, Disk)
@@ -211,22 +218,25 @@ def _written(
     yield Member(name, prepared.size, entry.executable, blocks(entry.content))
     stream.feed(b"", last=True)
     outcome.digests[entry.name] = Digest(total.hexdigest(), prepared.size)
-    _note_leaks(outcome, entry.name, stream.found)
+    _note_leaks(outcome, prepared, stream.found)
 
 
-def _note_leaks(outcome: Outcome, name: str, found: Counter[str]) -> None:
+def _note_leaks(outcome: Outcome, prepared: _Prepared, found: Counter[str]) -> None:
     for needle, count in sorted(found.items()):
-        outcome.leaks.append(Leak(name, needle, count, harmless(name)))
+        outcome.leaks.append(Leak(prepared.entry.name, needle, count, prepared.excuse))
 
 
-def harmless(name: str) -> str:
-    """Say why a build-machine path in the file `name` does no harm, "" if it may.
+def harmless(name: str, view: View, edits: Sequence[Edit]) -> str:
+    """Say why a build-machine path left in the file `name` does no harm, "" if it may.
 
     CPython compiles its PREFIX in (`Modules/getpath.c`) and uses it only when it finds no standard
-    library beside itself.
+    library beside itself. That is no excuse where the loader's own paths could not be edited.
     """
-    in_python = name.startswith("lib/libpython") or name == "bin/python"
-    return "the compiled-in prefix, a last resort of getpath" if in_python else ""
+    if not name.startswith(("lib/libpython", "bin/python")):
+        return ""
+    if not edits and any(text.startswith(b"/") for text in loader_strings(view)):
+        return ""
+    return "the compiled-in prefix, a last resort of getpath"
 
 
 def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:

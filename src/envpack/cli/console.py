@@ -16,14 +16,22 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def failure(message: str, hint: str | None) -> None:
     """Print one sentence about what went wrong, and the way out after it."""
-    click.echo(click.style("error", fg="red", bold=True) + f": {message}", err=True)
+    _labelled("error", "red", message)
     if hint:
-        click.echo(click.style("hint", fg="cyan") + f": {hint}", err=True)
+        _labelled("hint", "cyan", hint)
 
 
 def warning(message: str) -> None:
     """Print one sentence about what may surprise."""
-    click.echo(click.style("warning", fg="yellow", bold=True) + f": {message}", err=True)
+    _labelled("warning", "yellow", message)
+
+
+def _labelled(label: str, colour: str, message: str) -> None:
+    """Print a sentence behind its label, in colour on a terminal unless NO_COLOR is set."""
+    styled = click.style(label, fg=colour, bold=True)
+    click.echo(
+        f"{styled}: {message}", err=True, color=False if os.environ.get("NO_COLOR") else None
+    )
 
 
 def talk(lines: Iterable[str]) -> None:

@@ -43,7 +43,8 @@ _SHOWN = 5
     type=click.Choice(["auto", "build", "copy", "refuse"]),
     default="auto",
     show_default=True,
-    help="Make editable installs real by building wheels, by copying files, by whichever works.",
+    help="How editable installs become real files; auto builds wheels, and copies what cannot be"
+    " built.",
 )
 @click.option(
     "--links",

@@ -76,6 +76,15 @@ class ElfRelocator:
             return ()
 
 
+def loader_strings(view: View) -> tuple[bytes, ...]:
+    """Return what the loader reads as paths or names of libraries; empty for other files."""
+    try:
+        elf = read(view)
+        return tuple(_texts(elf).values()) if elf is not None else ()
+    except Damaged:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What the dynamic section shall say.

@@ -34,7 +34,7 @@ def finder(paths: tuple[str, ...]) -> re.Pattern[bytes]:
     The longest of several that fit is matched.
     """
     ordered = sorted(paths, key=len, reverse=True)
-    choice = b"|".join(re.escape(os.fsencode(path)) for path in ordered)
+    choice = b"|".join(re.escape(os.fsencode(path)) for path in ordered) or b"(?!)"
     return re.compile(_BEFORE + b"(?:" + choice + b")" + _AFTER)
 
 
