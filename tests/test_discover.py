@@ -60,6 +60,13 @@ def test_refuses_what_is_no_environment(tmp_path: Path) -> None:
     assert "has no pyvenv.cfg" in str(refusal(tmp_path))
 
 
+def test_refuses_what_envpack_wrote(tmp_path: Path) -> None:
+    """An unpacked archive is no virtual environment any more: it needs no base."""
+    fake = make_environment(tmp_path)
+    write(fake.root / "pyvenv.cfg", "include-system-site-packages = false\n")
+    assert "names no `home`" in str(refusal(fake.root))
+
+
 def test_refuses_an_environment_whose_interpreter_is_gone(tmp_path: Path) -> None:
     """A removed or moved interpreter leaves a dangling link."""
     fake = make_environment(tmp_path)

@@ -19,7 +19,7 @@ FLOORS = (
     {"editable"},
     {"plan"},
     {"relocate", "archive"},
-    {"pipeline", "report"},
+    {"pipeline", "report", "output"},
     {"packing"},
     {"__init__"},
     {"cli"},

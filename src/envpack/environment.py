@@ -67,6 +67,11 @@ def discover(path: str) -> Environment:
             hint="make it anew on CPython: `uv sync --managed-python --python cpython`",
         )
     home = config.get("home", "")
+    if not home:
+        raise EnvironmentFault(
+            f"the pyvenv.cfg of `{path}` names no `home`: it is no virtual environment",
+            hint="if envpack wrote this folder, copy it or archive it as it is",
+        )
     if os.path.isfile(os.path.join(root, "Scripts", "python.exe")) or "\\" in home:
         raise UnsupportedBase(f"`{path}` is a Windows environment; only Linux is packed")
     recorded = _recorded_root(root)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import enum
 import os
-import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from packaging.utils import canonicalize_name
@@ -19,8 +17,9 @@ from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
-from envpack.errors import FindingError, OutputFault, ToolFault, UsageError
+from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault, UsageError
 from envpack.model import Disk, Entry, Format, Inline, LinkKind, Plan
+from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
 from envpack.pipeline import Outcome, members
 from envpack.plan import make_plan
@@ -110,10 +109,16 @@ def pack(
     dists = distributions_in(environment.root, environment.site_packages)
     target = os.fspath(output) if output is not None else default_output(environment, dists, kind)
     if not dry_run:
-        _check_output(target, kind, force=force)
+        check_output(target, kind, force=force)
     uv = _once(Uv.find)
     with _scratch() as scratch:
-        replacements = resolve(environment, dists, mode, scratch, uv, listener.say)
+        try:
+            replacements = resolve(environment, dists, mode, scratch, uv, listener.say)
+        except OSError as error:
+            raise EditableFault(
+                f"cannot prepare the editable installs in `{scratch}`: {error.strerror or error}",
+                hint="set TMPDIR to a folder with more room",
+            ) from error
         plan = make_plan(
             environment,
             dists,
@@ -131,7 +136,7 @@ def pack(
 
         if dry_run:
             return report(0)
-        with _written_aside(target, kind, force=force) as temporary:
+        with written_aside(target, kind, force=force) as temporary:
             with Pool(jobs) as pool:
                 stream = members(
                     plan, outcome, pool=pool, link=link, arcroot=root, tick=listener.tick
@@ -216,59 +221,17 @@ def _check_numbers(kind: Format, level: int | None, jobs: int | None) -> None:
         raise UsageError(f"`{jobs}` is no number of workers")
 
 
-def _check_output(target: str, kind: Format, *, force: bool) -> None:
-    folder = os.path.dirname(os.path.abspath(target))
-    if not os.path.isdir(folder):
-        raise OutputFault(f"the folder `{folder}` does not exist", hint="make it first")
-    if os.path.lexists(target):
-        if not force:
-            raise OutputFault(f"`{target}` exists", hint="overwrite it with -f")
-        is_folder = os.path.isdir(target) and not os.path.islink(target)
-        if kind.folder and not _is_ours(target):
-            raise OutputFault(f"`{target}` exists and was not written by envpack")
-        if not kind.folder and not os.path.isfile(target):
-            raise OutputFault(f"`{target}` is {'a folder' if is_folder else 'no regular file'}")
-    if not os.access(folder, os.W_OK):
-        raise OutputFault(f"the folder `{folder}` is not writable")
-
-
-def _is_ours(folder: str) -> bool:
-    """Say whether replacing a folder loses nothing but an earlier output, or nothing at all."""
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        return False
-    return not os.listdir(folder) or os.path.isfile(os.path.join(folder, manifest.NAME))
-
-
-@contextmanager
-def _written_aside(target: str, kind: Format, *, force: bool) -> Iterator[str]:
-    """Give a path beside `target`, and rename it to that when all went well; else remove it."""
-    folder, name = os.path.split(os.path.abspath(target))
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        if kind.folder and os.path.lexists(target):
-            shutil.rmtree(target)
-        if not force and os.path.lexists(target):
-            raise OutputFault(f"`{target}` has appeared meanwhile", hint="overwrite it with -f")
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
-    finally:
-        _remove(temporary)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-
-
 @contextmanager
 def _scratch() -> Iterator[str]:
     """Give a folder for what has to be built first; its path is free of links."""
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as folder:
+    try:
+        holder = tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputFault(
+            f"no temporary folder can be made: {error.strerror or error}",
+            hint="set TMPDIR to a folder that can be written to",
+        ) from error
+    with holder as folder:
         yield os.path.realpath(folder)
 
 
