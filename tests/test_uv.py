@@ -123,6 +123,15 @@ error: Failed to build `/tmp/shop`
   cause: Failed to resolve requirements from `build-system.requires`
   cause: Because there is no version of numpy==9.9, your requirements are unsatisfiable.
 """
+WRAPPED = """\
+Building wheel...
+error: Failed to build `/tmp/shop`
+  cause: No solution found when resolving: `hatchling`
+  cause: Because hatchling was not found in the cache and you require hatchling,
+         we can conclude that your requirements are unsatisfiable.
+
+hint: Packages were unavailable because the network was disabled.
+"""
 OLDER = """\
 Building wheel...
   \u00d7 Failed to build `/tmp/shop`
@@ -143,6 +152,11 @@ Building wheel...
         (
             RESOLUTION,
             "Because there is no version of numpy==9.9, your requirements are unsatisfiable",
+        ),
+        (
+            WRAPPED,
+            "Because hatchling was not found in the cache and you require hatchling, we can"
+            " conclude that your requirements are unsatisfiable",
         ),
         (OLDER, "ModuleNotFoundError: No module named 'zippy'"),
         ("error: Call to `x` failed\n", "Call to `x` failed"),

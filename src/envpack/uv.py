@@ -26,6 +26,7 @@ from envpack.target import Target
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")
+_MARKED = re.compile(r"(?:error:|cause:|Caused by:|[\u00d7├╰])")
 _BEGINS = ("error:", "\u00d7")
 
 # The project, interpreter and environment a shell or an outer `uv run` chose, and the switches
@@ -242,7 +243,11 @@ def last_words(stderr: str) -> str:
     begin = begins[-1] if begins else 0
     hints = (index for index in range(begin, len(lines)) if lines[index].startswith("hint:"))
     lines = lines[: next(hints, len(lines))]
-    last = _FRAME.sub("", lines[-1])
+    marked = [index for index, line in enumerate(lines) if _MARKED.match(line)]
+    cause = lines[marked[-1] if marked else -1 :]
+    # A sentence goes on over lines of its own; below `[stderr]` the last line says most.
+    wrapped = " ".join(cause) if "[stderr]" not in cause and "[stdout]" not in cause else cause[-1]
+    last = _FRAME.sub("", wrapped)
     if last.startswith("Call to `") and begin > 0 and not lines[begin - 1].startswith("Building "):
         last = lines[begin - 1]
     return last.rstrip(".")
