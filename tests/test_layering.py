@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version"},
+    {"errors", "version", "presets"},
     {"parallel"},
     {"model"},
     {"target", "walk", "leaks"},
@@ -19,7 +19,7 @@ FLOORS = (
     {"editable"},
     {"plan"},
     {"relocate", "archive"},
-    {"pipeline", "report", "output"},
+    {"pipeline", "report", "output", "options"},
     {"packing"},
     {"__init__"},
     {"cli"},

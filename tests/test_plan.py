@@ -24,6 +24,7 @@ from envpack.model import (
     Reason,
 )
 from envpack.plan import make_plan
+from envpack.select import Filter
 from tests.trees import FakeEnvironment, install, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
@@ -378,3 +379,37 @@ def test_a_replacement_stands_for_the_editable_whatever_its_version(tmp_path: Pa
     assert reasons(plan)[f"{SITE}/_editable_impl_shop.pth"] is Reason.EDITABLE_HOOK
     assert plan.clashes == ()
     assert "/home/me/shop" in plan.needles
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        ([], {"six.py", "tests/a.py", "tests/b.py"}),
+        ([Filter(True, "*/tests/*")], {"six.py"}),
+        ([Filter(True, "*/tests/*"), Filter(False, "*/b.py")], {"six.py", "tests/b.py"}),
+        ([Filter(False, "*/b.py"), Filter(True, "*/tests/*")], {"six.py"}),
+        ([Filter(True, "*.PY")], {"six.py", "tests/a.py", "tests/b.py"}),
+    ],
+)
+def test_filters_are_ordered(tmp_path: Path, filters: list[Filter], kept: set[str]) -> None:
+    """Later ones decide over earlier ones; RECORD names what is there, and the rest is told."""
+    fake = make_environment(tmp_path)
+    fake.install("six", "1", {"six.py": "", "tests/a.py": "", "tests/b.py": ""})
+    plan = plan_of(fake, filters=filters)
+    inside = {name.removeprefix(SITE + "/") for name in names(plan)}
+    assert inside & {"six.py", "tests/a.py", "tests/b.py"} == kept
+    record = derived(plan, f"{SITE}/six-1.dist-info/RECORD").decode()
+    assert {line.split(",")[0] for line in record.splitlines()} & {
+        "six.py",
+        "tests/a.py",
+        "tests/b.py",
+    } == kept
+    out = {name for name, reason in reasons(plan).items() if reason is Reason.EXCLUDED}
+    assert out == {f"{SITE}/{n}" for n in {"six.py", "tests/a.py", "tests/b.py"} - kept}
+
+
+def test_an_excluded_target_leaves_its_alias_a_file(tmp_path: Path) -> None:
+    """The alias then holds the bytes itself."""
+    plan = plan_of(make_environment(tmp_path), filters=[Filter(True, "*.so.1.0")])
+    (entry,) = (entry for entry in plan.entries if entry.name == "lib/libpython3.12.so")
+    assert isinstance(entry.content, Disk)

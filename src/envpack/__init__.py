@@ -15,7 +15,8 @@ from envpack.version import VERSION
 
 if TYPE_CHECKING:
     from envpack.editable import EditableMode
-    from envpack.packing import LinkMode, Listener, StrictError, pack
+    from envpack.options import LinkMode
+    from envpack.packing import Listener, StrictError, pack
     from envpack.report import PackReport
 
 __all__ = [
@@ -33,7 +34,7 @@ __version__ = VERSION
 
 _HOMES = {
     "EditableMode": "editable",
-    "LinkMode": "packing",
+    "LinkMode": "options",
     "Listener": "packing",
     "PackReport": "report",
     "StrictError": "packing",

@@ -25,6 +25,7 @@ class Place(NamedTuple):
 INTERPRETER = Place(0)
 REST = Place(2)
 FILE, ALIAS, RECORD = range(3)
+_METADATA = ("METADATA", "PKG-INFO", "RECORD")
 
 
 def place_of(dist: Distribution) -> Place:
@@ -84,6 +85,11 @@ class Draft:
     def __contains__(self, name: str) -> bool:
         return name in self._slots
 
+    def has_below(self, folder: str, info: str) -> bool:
+        """Say whether the metadata of a distribution is in: its directory, or its one file."""
+        path = f"{folder}/{info}"
+        return path in self._slots or any(f"{path}/{name}" in self._slots for name in _METADATA)
+
     def origin(self, name: str) -> str | None:
         """Return where the entry `name` came from, None if there is no such entry."""
         slot = self._slots.get(name)
@@ -131,6 +137,11 @@ class Draft:
         content = self._slots.pop(name).entry.content
         size = content.size if isinstance(content, Disk) else 0
         self.left_out.append(LeftOut(name, reason, size))
+
+    def remove_all(self, unwanted: Callable[[str], bool], reason: Reason) -> None:
+        """Take out every entry whose name is unwanted."""
+        for name in [name for name in self._slots if unwanted(name)]:
+            self.remove(name, reason)
 
     def leave(self, found: Found, reason: Reason) -> None:
         """Note a found file as left out."""

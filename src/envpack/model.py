@@ -149,6 +149,7 @@ class Reason(enum.Enum):
     DANGLING = "links that lead nowhere"
     SPECIAL = "sockets, pipes and devices"
     OUTPUT = "the output itself"
+    EXCLUDED = "what --exclude matches"
     MISSING = "files that RECORD names and that are gone"
 
 

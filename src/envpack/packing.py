@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from packaging.utils import canonicalize_name
 
 from envpack import manifest
-from envpack.archive import format_for, format_named
 from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
-from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault, UsageError
-from envpack.model import Disk, Entry, Format, Inline, LinkKind, Plan
+from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
+from envpack.model import Disk, Entry, Format, Inline, Plan
+from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
 from envpack.pipeline import Outcome, members
 from envpack.plan import make_plan
+from envpack.presets import Preset, usage_lines
 from envpack.report import PackReport
+from envpack.select import Filter
 from envpack.uv import Uv
 
-_E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
-
-DEFAULT_MTIME = 315532800
-"""1980-01-01, the first instant that every format can hold (zip begins there)."""
-
-LARGE_ALIAS = 1024 * 1024
-"""From this size on an alias is stored as a hard link where the format has them."""
-
-
-class LinkMode(enum.Enum):
-    """How further names of one file are stored."""
-
-    AUTO = "auto"
-    COPY = "copy"
-    HARD = "hard"
-    SYMLINK = "symlink"
 
 
 class Listener(Protocol):
@@ -81,6 +67,8 @@ def pack(
     arcroot: str = "",
     editable: EditableMode | str = EditableMode.AUTO,
     links: LinkMode | str = LinkMode.AUTO,
+    filters: Sequence[Filter] = (),
+    destination: str | None = None,
     with_uv: bool = False,
     strict: bool = False,
     dry_run: bool = False,
@@ -92,60 +80,90 @@ def pack(
 
     `format` is one of tar.gz, tar.zst, tar, zip, dir; without it the suffix of `output` decides,
     without both it is tar.gz. `compress_level` is 1 (fast) to 9 (small), `jobs` the number of
-    worker threads, `arcroot` a folder inside the archive that everything goes into. `mtime` is
-    every member's, in seconds since the epoch. The bytes written depend on the environment and
-    these options alone, not on `jobs`, the time or the place.
+    worker threads, `arcroot` a folder inside the archive that everything goes into. `filters` leave
+    out, or take back in, files by their names in the archive, in order; `destination` is a key of
+    `presets.PRESETS`, whose own filters come before them. `mtime` is every member's, in seconds
+    since the epoch. The bytes written depend on the environment and these options alone, not on
+    `jobs`, the time or the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
     """
     listener = listener or Silent()
-    kind = _chosen_format(format, output)
-    mode, link_mode = _enum(EditableMode, editable), _enum(LinkMode, links)
-    link = _link_policy(kind, link_mode)
-    root = _checked_arcroot(arcroot)
-    _check_numbers(kind, compress_level, jobs)
+    options = checked(
+        format=format,
+        output=os.fspath(output) if output is not None else None,
+        compress_level=compress_level,
+        jobs=jobs,
+        arcroot=arcroot,
+        editable=editable,
+        links=links,
+        filters=filters,
+        destination=destination,
+        with_uv=with_uv,
+        mtime=mtime,
+    )
     environment = discover(os.fspath(env))
     dists = distributions_in(environment.root, environment.site_packages)
-    target = os.fspath(output) if output is not None else default_output(environment, dists, kind)
+    target = options.output or default_output(environment, dists, options.kind)
     if not dry_run:
-        check_output(target, kind, force=force)
-    uv = _once(Uv.find)
+        check_output(target, options.kind, force=force)
     with _scratch() as scratch:
-        try:
-            replacements = resolve(environment, dists, mode, scratch, uv, listener.say)
-        except OSError as error:
-            raise EditableFault(
-                f"cannot prepare the editable installs in `{scratch}`: {error.strerror or error}",
-                hint="set TMPDIR to a folder with more room",
-            ) from error
-        plan = make_plan(
-            environment,
-            dists,
-            replacements,
-            mtime=mtime,
-            extra=_uv_entries(environment, scratch, uv) if with_uv else (),
-            skip_paths=_own_paths(target),
-            cache_dir=lambda: _cache_dir(uv),
-        )
+        plan = _planned(environment, dists, options, target, scratch, listener.say)
         outcome = Outcome()
         listener.planned(len(plan.entries), _planned_size(plan))
-
-        def report(output_size: int) -> PackReport:
-            return _report(environment, plan, outcome, kind, env, target, output_size)
-
+        report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
         if dry_run:
             return report(0)
-        with written_aside(target, kind, force=force) as temporary:
-            with Pool(jobs) as pool:
-                stream = members(
-                    plan, outcome, pool=pool, link=link, arcroot=root, tick=listener.tick
-                )
-                kind.write(stream, temporary, level=compress_level, mtime=mtime, pool=pool)
-            done = report(_size_of(temporary, outcome, kind))
+        with written_aside(target, options.kind, force=force) as temporary:
+            _write(plan, outcome, options, temporary, listener.tick)
+            done = report(outcome.size if options.kind.folder else os.stat(temporary).st_size)
             if strict and done.findings:
                 raise StrictError(done)
     return done
+
+
+def _planned(
+    environment: Environment,
+    dists: tuple[Distribution, ...],
+    options: Options,
+    target: str,
+    scratch: str,
+    say: Callable[[str], None],
+) -> Plan:
+    """Make editables real in `scratch`, and plan."""
+    uv = _once(Uv.find)
+    try:
+        replacements = resolve(environment, dists, options.editable, scratch, uv, say)
+    except OSError as error:
+        raise EditableFault(
+            f"cannot prepare the editable installs in `{scratch}`: {error.strerror or error}",
+            hint="set TMPDIR to a folder with more room",
+        ) from error
+    return make_plan(
+        environment,
+        dists,
+        replacements,
+        mtime=options.mtime,
+        filters=options.filters,
+        extra=_uv_entries(environment, scratch, uv) if options.with_uv else (),
+        skip_paths=(os.path.abspath(target),),
+        cache_dir=lambda: _cache_dir(uv),
+    )
+
+
+def _write(
+    plan: Plan,
+    outcome: Outcome,
+    options: Options,
+    temporary: str,
+    tick: Callable[[int, int], None],
+) -> None:
+    with Pool(options.jobs) as pool:
+        stream = members(
+            plan, outcome, pool=pool, link=options.link, arcroot=options.arcroot, tick=tick
+        )
+        options.kind.write(stream, temporary, level=options.level, mtime=options.mtime, pool=pool)
 
 
 class StrictError(FindingError):
@@ -178,49 +196,6 @@ def default_output(environment: Environment, dists: tuple[Distribution, ...], ki
     return "-".join([*words, str(environment.interpreter.target)]) + suffix
 
 
-def _chosen_format(name: str | None, output: str | os.PathLike[str] | None) -> Format:
-    if name is not None:
-        return format_named(name)
-    return format_named("tar.gz") if output is None else format_for(os.fspath(output))
-
-
-def _enum(kind: type[_E], value: _E | str) -> _E:
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(f"`{member.value}`" for member in kind)
-        raise UsageError(f"`{value}` is none of {choices}") from None
-
-
-def _link_policy(kind: Format, mode: LinkMode) -> Callable[[Entry, int], LinkKind | None]:
-    """Return how an alias is stored, by its size; None is a copy."""
-    able = {LinkMode.HARD: kind.hardlinks, LinkMode.SYMLINK: kind.symlinks}
-    if not able.get(mode, True):
-        raise UsageError(f"the format `{kind.name}` cannot hold `{mode.value}` links")
-    if mode is LinkMode.SYMLINK:
-        return lambda _entry, _size: LinkKind.SYMBOLIC
-    if mode is LinkMode.COPY or not kind.hardlinks:
-        return lambda _entry, _size: None
-    least = 0 if mode is LinkMode.HARD else LARGE_ALIAS
-    return lambda _entry, size: LinkKind.HARD if size >= least else None
-
-
-def _checked_arcroot(arcroot: str) -> str:
-    parts = arcroot.strip("/").split("/")
-    if arcroot.startswith("/") or any(part in (".", "..") for part in parts) or "\0" in arcroot:
-        raise UsageError(f"`{arcroot}` is no relative folder name for --arcroot")
-    return "/".join(part for part in parts if part)
-
-
-def _check_numbers(kind: Format, level: int | None, jobs: int | None) -> None:
-    if level is not None and not 1 <= level <= 9:
-        raise UsageError(f"the level `{level}` is not between 1 and 9")
-    if level is not None and not kind.levels:
-        raise UsageError(f"the format `{kind.name}` is not compressed, so it has no level")
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"`{jobs}` is no number of workers")
-
-
 @contextmanager
 def _scratch() -> Iterator[str]:
     """Give a folder for what has to be built first; its path is free of links."""
@@ -233,10 +208,6 @@ def _scratch() -> Iterator[str]:
         ) from error
     with holder as folder:
         yield os.path.realpath(folder)
-
-
-def _own_paths(target: str) -> tuple[str, ...]:
-    return (os.path.abspath(target),)
 
 
 def _once(make: Callable[[], _T]) -> Callable[[], _T]:
@@ -269,10 +240,6 @@ def _planned_size(plan: Plan) -> int:
     return on_disk + sum(len(c.data) for c in contents if isinstance(c, Inline))
 
 
-def _size_of(path: str, outcome: Outcome, kind: Format) -> int:
-    return outcome.size if kind.folder else os.stat(path).st_size
-
-
 def _warnings(plan: Plan, kind: Format) -> tuple[str, ...]:
     """Say what may surprise on the other side."""
     if kind.name != "zip":
@@ -292,19 +259,42 @@ def _warnings(plan: Plan, kind: Format) -> tuple[str, ...]:
     )
 
 
+def _misfits(plan: Plan, kind: Format, preset: Preset | None, output_size: int) -> tuple[str, ...]:
+    """Say where the archive does not fit its destination."""
+    if preset is None:
+        return ()
+    found = []
+    if kind.name not in preset.formats:
+        why = preset.broken.get(kind.name) or "no format that it is known to unpack"
+        found.append(f"{preset.title} and `{kind.name}`: {why}")
+    inside = {package.name for package in plan.packages}
+    found += [
+        f"{preset.title} needs `{name}` in the environment, and it is not there"
+        for name in preset.needs
+        if name not in inside
+    ]
+    if output_size > preset.ceiling:
+        found.append(
+            f"the archive has {output_size / 1e9:.1f} GB, which every executor fetches from the"
+            " driver; put it on shared storage, and name that"
+        )
+    return tuple(found)
+
+
 def _report(
     environment: Environment,
     plan: Plan,
     outcome: Outcome,
-    kind: Format,
-    env: str | os.PathLike[str],
+    options: Options,
+    env: str,
     target: str,
     output_size: int,
 ) -> PackReport:
+    kind, preset = options.kind, options.preset
     digests = outcome.digests
     done = len(digests) == len(plan.entries)
     return PackReport(
-        environment=os.fspath(env),
+        environment=env,
         output=target,
         format=kind.name,
         dry_run=not done,
@@ -322,5 +312,10 @@ def _report(
         outside=plan.outside,
         scrubbed=plan.scrubbed,
         leaks=tuple(outcome.leaks),
-        warnings=(*plan.warnings, *_warnings(plan, kind)),
+        warnings=(
+            *plan.warnings,
+            *_warnings(plan, kind),
+            *_misfits(plan, kind, preset, output_size),
+        ),
+        usage=usage_lines(preset, target) if preset else (),
     )

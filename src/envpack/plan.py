@@ -20,7 +20,7 @@ from envpack.environment import Environment
 from envpack.errors import SourceFault
 from envpack.model import Derived, Entry, Inline, LeftOut, Move, Package, Plan, Reason
 from envpack.records import names_local_path, record_maker, without_credentials
-from envpack.select import environment_reason, interpreter_reason
+from envpack.select import Filter, environment_reason, excluded, interpreter_reason
 from envpack.version import VERSION
 from envpack.walk import Found, FoundDirectoryLink, walk
 
@@ -35,17 +35,20 @@ def make_plan(
     *,
     mtime: int,
     extra: Sequence[Entry] = (),
+    filters: Sequence[Filter] = (),
     skip_paths: Iterable[str] = (),
     cache_dir: Callable[[], str | None] = lambda: None,
 ) -> Plan:
     """Decide everything that goes into the archive.
 
     `replacements` stand for the editable ones among `distributions`; `extra` entries come with the
-    rest; `skip_paths` are absolute paths, such as the output's, that are passed over. `cache_dir`
-    is asked for uv's cache only if a link leads out of environment and interpreter. Raises
-    SourceFault for what cannot be read and for links of the environment that lead nowhere.
+    rest; `filters` choose among the names of all others; `skip_paths` are absolute paths, such as
+    the output's, that are passed over. `cache_dir` is asked for uv's cache only if a link leads out
+    of environment and interpreter. Raises SourceFault for what cannot be read and for links of the
+    environment that lead nowhere.
     """
     interpreter = environment.interpreter
+    folder = environment.site_packages
     draft = Draft((environment.root, interpreter.prefix), cache_dir)
     packages = _add_interpreter(draft, environment, {dist.name for dist in distributions})
     for replacement in replacements:
@@ -54,12 +57,20 @@ def make_plan(
     kept = [dist for dist in distributions if dist.name not in replaced]
     hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
     _add_environment(draft, environment, kept, hooks, skip_paths)
+    if filters:
+        draft.remove_all(lambda name: excluded(name, filters), Reason.EXCLUDED)
     for entry in _own_entries():
         draft.add(entry, REST, _OWN)
     for entry in extra:
         draft.add(entry, REST, _OWN)
-    packages += [Package(dist.name, dist.version) for dist in kept]
-    packages += [Package(r.editable.name, r.editable.version) for r in replacements if r.info]
+    packages += [
+        Package(dist.name, dist.version) for dist in kept if draft.has_below(folder, dist.info)
+    ]
+    packages += [
+        Package(replacement.editable.name, replacement.editable.version)
+        for replacement in replacements
+        if replacement.info and draft.has_below(folder, replacement.info)
+    ]
     packages.sort(key=lambda package: (package.name, package.version))
     editables = tuple(replacement.editable for replacement in replacements)
     entries = draft.finish()

@@ -19,7 +19,8 @@ class PackReport:
 
     `size` is the sum of the members' bytes, `output_size` that of what was written (0 for a dry
     run); `digest` identifies the content whatever the format, and is empty for a dry run, as are
-    `edits` and `leaks`. `outside` pairs links that left the environment with their targets.
+    `edits` and `leaks`. `outside` pairs links that left the environment with their targets,
+    `usage` is what to type for the destination that was asked for.
     """
 
     environment: str
@@ -41,6 +42,7 @@ class PackReport:
     scrubbed: tuple[str, ...]
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
+    usage: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -86,4 +88,5 @@ class PackReport:
             ],
             "warnings": list(self.warnings),
             "findings": list(self.findings),
+            "usage": list(self.usage),
         }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from envpack.environment import Environment
 from envpack.interpreter import Interpreter
@@ -13,6 +16,26 @@ _ACTIVATE = re.compile(r"bin/(activate(_this\.py|\.\w+)|Activate\.ps1|(deactivat
 _OWN_ACTIVATE = frozenset({"bin/activate", "bin/activate.fish"})
 _VENV_FILES = frozenset({"pyvenv.cfg", "CACHEDIR.TAG", ".gitignore"})
 _OBJECT = re.compile(r"lib/python[^/]+/config-[^/]*/[^/]*\.o$")
+
+
+class Filter(NamedTuple):
+    """One --exclude or --include: a glob over names in the archive; `*` matches `/` too."""
+
+    exclude: bool
+    glob: str
+
+
+def excluded(name: str, filters: Sequence[Filter]) -> bool:
+    """Say whether ordered filters leave `name` out.
+
+    As in conda-pack, each is applied to what those before it decided: an include takes back what
+    an earlier exclude took away.
+    """
+    out = False
+    for rule in filters:
+        if out is not rule.exclude and fnmatch.fnmatchcase(name, rule.glob):
+            out = rule.exclude
+    return out
 
 
 def environment_reason(environment: Environment, name: str) -> Reason | None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from envpack.cli import run
+from envpack.presets import PRESETS
 from tests.trees import FakeEnvironment, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
@@ -139,6 +140,7 @@ def test_json_is_all_there_is(fake: FakeEnvironment, call: Call) -> None:
             "leaks",
             "warnings",
             "findings",
+            "usage",
         ]
     )
 
@@ -207,6 +209,7 @@ BAD_WORDS = [
         1,
         "error: `folder.tar.gz` exists and was not written by envpack\n",
     ),
+    (["pack", "--for", "mars"], 2, None),
     (["pack", "--nonsense"], 2, None),
     (["nonsense"], 2, None),
 ]
@@ -452,6 +455,48 @@ def test_an_interrupt_leaves_nothing(fake: FakeEnvironment, number: signal.Signa
     assert child.returncode == 130
     assert err.strip() == "error: interrupted; nothing was left behind"
     assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
+def test_filters_keep_their_order(fake: FakeEnvironment, call: Call) -> None:
+    """As typed, among each other: the last that fits decides."""
+    words = ("pack", "-q", "-f", "-o", "env.tar")
+    before = ("--exclude", "lib/python3.12/os.py", "--include=*/os.py")
+    after = ("--include", "*/os.py", "--exclude=lib/python3.12/os.py")
+    for options, there in ((before, True), (after, False)):
+        assert call(*words, *options).code == 0
+        with tarfile.open("env.tar") as archive:
+            assert ("lib/python3.12/os.py" in archive.getnames()) is there
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_destination_gets_its_archive_and_its_lines(
+    fake: FakeEnvironment, call: Call, name: str
+) -> None:
+    """No links, nothing that it brings itself, and the lines to type, with the archive's name."""
+    fake.install("pyspark", "4.0.0", {"pyspark/x.py": "", "../../../bin/pyspark": "#!/bin/sh\n"})
+    code, out, err = call("pack", "--for", name, "-o", "my env.tar.gz")
+    assert (code, out) == (0, "my env.tar.gz\n")
+    assert err.splitlines()[-len(PRESETS[name].usage.splitlines()) - 1] == ""
+    assert "my env.tar.gz" in err.split("\n\n")[-1]
+    assert "{" not in PRESETS[name].usage.format(archive="", name="").replace('{"working', "")
+    with tarfile.open("my env.tar.gz") as archive:
+        assert not any(member.islnk() or member.issym() for member in archive)
+        there = any("pyspark" in member.name for member in archive)
+    assert there is not bool(PRESETS[name].brings)
+    code, out, err = call("pack", "--for", name, "--include", "*pyspark*", "-f", "--json")
+    packages = [package["name"] for package in json.loads(out)["packages"]]
+    assert packages == ["pyspark", "six"]
+
+
+def test_a_destination_warns_of_what_does_not_fit(fake: FakeEnvironment, call: Call) -> None:
+    """A format that it cannot unpack, and a package that it needs inside."""
+    got = call("pack", "--for", "spark", "-o", "env.tar.zst")
+    assert got.code == 0
+    assert (
+        "warning: Spark and `tar.zst`: it does not unpack this format, but only copies the file\n"
+    ) in got.err
+    got = call("pack", "--for", "ray", "-o", "env.tar.gz")
+    assert "warning: Ray needs `ray` in the environment, and it is not there\n" in got.err
 
 
 def test_the_version_and_help_are_short(call: Call) -> None:

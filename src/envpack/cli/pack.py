@@ -10,14 +10,32 @@ import click
 from envpack.cli import console
 from envpack.errors import UsageError
 from envpack.model import EditableForm
+from envpack.select import Filter
 
 if TYPE_CHECKING:
     from envpack.report import PackReport
 
 _SHOWN = 5
+_FILTERS = "envpack.filters"
 
 
-@click.command()
+class _Command(click.Command):
+    """A command that keeps the order of --exclude and --include among each other."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note the filters in the order they were typed, then parse as usual."""
+        if not ctx.resilient_parsing:
+            values, _, order = self.make_parser(ctx).parse_args(list(args))
+            given = {name: iter(values.get(name) or ()) for name in ("exclude", "include")}
+            ctx.meta[_FILTERS] = [
+                Filter(param.name == "exclude", next(given[param.name]))
+                for param in order
+                if param.name in given
+            ]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Command)
 @click.argument("env", required=False, metavar="[ENV]")
 @click.option(
     "-o",
@@ -53,6 +71,27 @@ _SHOWN = 5
     show_default=True,
     help="How further names of one file are stored; auto makes large ones hard links in tar.",
 )
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    expose_value=False,
+    help="Leave out files by their names in the archive; * matches / too. Repeatable.",
+)
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    expose_value=False,
+    help="Take back in what an earlier --exclude left out. Repeatable.",
+)
+@click.option(
+    "--for",
+    "destination",
+    metavar="DESTINATION",
+    help="Fit the archive for spark, ray, flink, dask-yarn, emr, dataproc or hadoop-streaming, and"
+    " print how to hand it over.",
+)
 @click.option("--with-uv", is_flag=True, help="Put a static uv into bin/.")
 @click.option(
     "--strict",
@@ -86,7 +125,8 @@ def pack(
         report = packing.pack(
             env or _default_env(),
             format=format_,
-            mtime=_mtime(packing.DEFAULT_MTIME),
+            filters=click.get_current_context().meta[_FILTERS],
+            mtime=_mtime(),
             listener=progress,
             **options,
         )
@@ -106,6 +146,8 @@ def pack(
         console.talk(_lines(report, verbose=verbose))
         for text in report.warnings:
             console.warning(text)
+        if report.usage:
+            console.talk(["", *report.usage])
     if not report.dry_run:
         console.data(report.output)
 
@@ -116,11 +158,13 @@ def _default_env() -> str:
     return os.environ.get("VIRTUAL_ENV") or ".venv"
 
 
-def _mtime(default: int) -> int:
+def _mtime() -> int:
     """Return SOURCE_DATE_EPOCH if it is set (reproducible-builds.org), else the default."""
+    from envpack.options import DEFAULT_MTIME
+
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if not text:
-        return default
+        return DEFAULT_MTIME
     if not text.isascii() or not text.isdigit():
         raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds")
     return int(text)

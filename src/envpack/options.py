@@ -1,0 +1,149 @@
+"""What a pack can be told, checked before anything is looked at."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from envpack.archive import format_for, format_named
+from envpack.editable import EditableMode
+from envpack.errors import UsageError
+from envpack.model import Entry, Format, LinkKind
+from envpack.presets import PRESETS, Preset
+from envpack.select import Filter
+
+_E = TypeVar("_E", bound=enum.Enum)
+
+DEFAULT_MTIME = 315532800
+"""1980-01-01, the first instant that every format can hold (zip begins there)."""
+
+LARGE_ALIAS = 1024 * 1024
+"""From this size on an alias is stored as a hard link where the format has them."""
+
+
+class LinkMode(enum.Enum):
+    """How further names of one file are stored."""
+
+    AUTO = "auto"
+    COPY = "copy"
+    HARD = "hard"
+    SYMLINK = "symlink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Consistent options of one pack.
+
+    `output` is None for a name made from the project. `link(entry, size)` says how an alias to
+    `size` bytes is stored, None for a copy.
+    """
+
+    kind: Format
+    output: str | None
+    level: int | None
+    jobs: int | None
+    arcroot: str
+    editable: EditableMode
+    link: Callable[[Entry, int], LinkKind | None]
+    filters: tuple[Filter, ...]
+    preset: Preset | None
+    with_uv: bool
+    mtime: int
+
+
+def checked(
+    *,
+    format: str | None,  # noqa: A002 - the option's name
+    output: str | None,
+    compress_level: int | None,
+    jobs: int | None,
+    arcroot: str,
+    editable: EditableMode | str,
+    links: LinkMode | str,
+    filters: Sequence[Filter],
+    destination: str | None,
+    with_uv: bool,
+    mtime: int,
+) -> Options:
+    """Return the options that these words mean.
+
+    Raises UsageError for words that are unknown or contradict each other.
+    """
+    kind = _chosen_format(format, output)
+    _check_numbers(kind, compress_level, jobs)
+    link_mode = _enum(LinkMode, links)
+    preset = _preset(destination)
+    if preset is not None:
+        if arcroot:
+            raise UsageError(
+                f"{preset.title} wants `bin/python` at the archive's root, so no --arcroot"
+            )
+        link_mode = LinkMode.COPY if link_mode is LinkMode.AUTO else link_mode
+        filters = (*(Filter(exclude=True, glob=glob) for glob in preset.brings), *filters)
+    return Options(
+        kind=kind,
+        output=output,
+        level=compress_level,
+        jobs=jobs,
+        arcroot=_checked_arcroot(arcroot),
+        editable=_enum(EditableMode, editable),
+        link=_link_policy(kind, link_mode),
+        filters=tuple(filters),
+        preset=preset,
+        with_uv=with_uv,
+        mtime=mtime,
+    )
+
+
+def _chosen_format(name: str | None, output: str | None) -> Format:
+    if name is not None:
+        return format_named(name)
+    return format_named("tar.gz") if output is None else format_for(output)
+
+
+def _enum(kind: type[_E], value: _E | str) -> _E:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(f"`{member.value}`" for member in kind)
+        raise UsageError(f"`{value}` is none of {choices}") from None
+
+
+def _link_policy(kind: Format, mode: LinkMode) -> Callable[[Entry, int], LinkKind | None]:
+    """Return how an alias is stored, by its size; None is a copy."""
+    able = {LinkMode.HARD: kind.hardlinks, LinkMode.SYMLINK: kind.symlinks}
+    if not able.get(mode, True):
+        raise UsageError(f"the format `{kind.name}` cannot hold `{mode.value}` links")
+    if mode is LinkMode.SYMLINK:
+        return lambda _entry, _size: LinkKind.SYMBOLIC
+    if mode is LinkMode.COPY or not kind.hardlinks:
+        return lambda _entry, _size: None
+    least = 0 if mode is LinkMode.HARD else LARGE_ALIAS
+    return lambda _entry, size: LinkKind.HARD if size >= least else None
+
+
+def _checked_arcroot(arcroot: str) -> str:
+    parts = arcroot.strip("/").split("/")
+    if arcroot.startswith("/") or any(part in (".", "..") for part in parts) or "\0" in arcroot:
+        raise UsageError(f"`{arcroot}` is no relative folder name for --arcroot")
+    return "/".join(part for part in parts if part)
+
+
+def _check_numbers(kind: Format, level: int | None, jobs: int | None) -> None:
+    if level is not None and not 1 <= level <= 9:
+        raise UsageError(f"the level `{level}` is not between 1 and 9")
+    if level is not None and not kind.levels:
+        raise UsageError(f"the format `{kind.name}` is not compressed, so it has no level")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"`{jobs}` is no number of workers")
+
+
+def _preset(name: str | None) -> Preset | None:
+    if name is None:
+        return None
+    if name not in PRESETS:
+        choices = ", ".join(f"`{known}`" for known in PRESETS)
+        raise UsageError(f"`{name}` is none of the destinations {choices}")
+    return PRESETS[name]

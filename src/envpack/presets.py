@@ -1,0 +1,144 @@
+"""What each destination wants of an archive, and how to hand it over: data, and nothing else.
+
+Each row was run, or read in the destination's own source or documentation; `docs/destinations.md`
+says which.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_BITS = "its unpacker drops the executable bits, so `bin/python` will not start"
+_COPY = "it does not unpack this format, but only copies the file"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One destination.
+
+    `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are
+    globs over names in the archive of what the destination has itself, and `needs` the
+    distributions it looks for inside. `usage` is shown with `{archive}` filled in, the file's name
+    quoted for a shell, and `{name}`, the bare name. `ceiling` is a size in bytes from which on
+    shipping with every job hurts, and `notes` are sentences for the reader.
+    """
+
+    title: str
+    usage: str
+    formats: tuple[str, ...] = ("tar.gz",)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    brings: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    ceiling: int = 2_000_000_000
+    notes: tuple[str, ...] = ()
+
+
+_PYSPARK = (
+    "*/site-packages/pyspark/*",
+    "*/site-packages/pyspark-*.dist-info/*",
+    "bin/pyspark*",
+    "bin/spark*",
+    "bin/beeline*",
+    "bin/run-example*",
+    "bin/find-spark-home*",
+    "bin/find_spark_home.py",
+    "bin/docker-image-tool.sh",
+    "bin/load-spark-env*",
+)
+_SPARK_FORMATS = {
+    "zip": f"Spark 3 and Hadoop before 3.4.1: {_BITS} (Spark 4 reads it)",
+    "tar": _BITS,
+    "tar.zst": _COPY,
+}
+
+PRESETS: Mapping[str, Preset] = {
+    "spark": Preset(
+        title="Spark",
+        broken=_SPARK_FORMATS,
+        brings=_PYSPARK,
+        notes=(
+            "the executor image needs bash, gzip and tar",
+            "in `local[*]` mode the archive is not in the working directory",
+        ),
+        usage="""\
+# client mode (standalone, YARN, Kubernetes): the driver runs here
+PYSPARK_DRIVER_PYTHON=python PYSPARK_PYTHON=./environment/bin/python \\
+    spark-submit --archives {archive}#environment app.py
+# cluster mode (YARN, Kubernetes): the driver runs there, so its Python is the same
+PYSPARK_PYTHON=./environment/bin/python \\
+    spark-submit --deploy-mode cluster --archives {archive}#environment app.py
+# in code, before the session is made
+os.environ["PYSPARK_PYTHON"] = "./environment/bin/python"
+SparkSession.builder.config("spark.archives", "{name}#environment").getOrCreate()
+# Spark Connect
+spark.addArtifacts("{name}#environment", archive=True)
+spark.conf.set("spark.sql.execution.pyspark.python", "environment/bin/python")
+""",
+    ),
+    "ray": Preset(
+        title="Ray",
+        needs=("ray",),
+        broken={"zip": "", "tar": "", "tar.zst": ""},
+        usage="""\
+runtime_env = {{"working_dir": "{name}", "py_executable": "./bin/python"}}
+ray.init(runtime_env=runtime_env)
+""",
+    ),
+    "flink": Preset(
+        title="Flink",
+        formats=("tar.gz", "zip"),
+        needs=("apache-flink",),
+        usage="""\
+flink run -py job.py -pyarch {archive}#environment -pyexec environment/bin/python
+""",
+    ),
+    "dask-yarn": Preset(
+        title="Dask on YARN",
+        needs=("dask-yarn",),
+        usage="""\
+YarnCluster(environment="{name}")
+""",
+    ),
+    "emr": Preset(
+        title="EMR",
+        broken=_SPARK_FORMATS,
+        brings=_PYSPARK,
+        usage="""\
+# EMR on EC2
+spark-submit --archives s3://BUCKET/{name}#environment \\
+    --conf spark.pyspark.python=./environment/bin/python app.py
+# EMR Serverless, sparkSubmitParameters
+--conf spark.archives=s3://BUCKET/{name}#environment
+--conf spark.emr-serverless.driverEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python
+--conf spark.emr-serverless.driverEnv.PYSPARK_PYTHON=./environment/bin/python
+--conf spark.executorEnv.PYSPARK_PYTHON=./environment/bin/python
+""",
+    ),
+    "dataproc": Preset(
+        title="Dataproc",
+        broken=_SPARK_FORMATS,
+        brings=_PYSPARK,
+        usage="""\
+gcloud dataproc jobs submit pyspark app.py --archives=gs://BUCKET/{name}#environment \\
+    --properties=spark.pyspark.python=./environment/bin/python
+""",
+    ),
+    "hadoop-streaming": Preset(
+        title="Hadoop streaming",
+        formats=("tar.gz", "zip", "tar"),
+        broken={"tar.zst": _COPY},
+        usage="""\
+mapred streaming -archives hdfs:///{name}#environment \\
+    -mapper "environment/bin/python mapper.py" -file mapper.py -input IN -output OUT
+""",
+    ),
+}
+
+
+def usage_lines(preset: Preset, archive: str) -> tuple[str, ...]:
+    """Return the lines to type, with the archive's name filled in."""
+    name = os.path.basename(archive)
+    return tuple(preset.usage.format(archive=shlex.quote(archive), name=name).splitlines())
