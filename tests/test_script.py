@@ -110,6 +110,27 @@ def test_a_future_import_may_follow() -> None:
     assert isinstance(tree.body[1], ast.ImportFrom)
 
 
+@pytest.mark.parametrize("between", ["", "# a tool\n\n  # by me\n", "# -*- coding: utf-8 -*-\n"])
+@pytest.mark.parametrize(
+    "literal", ['"""Usage: tool [-x]"""', "r'Usage: tool [-x]'", 'u"""Usage: tool [-x]"""']
+)
+def test_a_docstring_stays_one(between: str, literal: str) -> None:
+    """docopt finds its usage in it, and a future import may still follow."""
+    source = f"#!/proj/.venv/bin/python\n{between}{literal}\nfrom __future__ import annotations\n"
+    data = relocated(source)
+    assert ast.get_docstring(ast.parse(data), clean=False).endswith("Usage: tool [-x]")  # type: ignore[union-attr]
+    compile(data, "tool", "exec")
+    if "coding" in between:
+        assert data.splitlines()[1] == b"# -*- coding: utf-8 -*-"
+    assert relocated(data) == data
+
+
+@pytest.mark.parametrize("literal", ["b'x'", "f'x'", "rb'x'", "x = 'y'"])
+def test_what_is_no_docstring_is_not_joined(literal: str) -> None:
+    """Bytes could not be, and f-strings are none."""
+    compile(relocated(f"#!/proj/.venv/bin/python\n{literal}\n"), "tool", "exec")
+
+
 def test_the_header_raises_no_warning() -> None:
     """No backslash, which newer Pythons would complain about."""
     assert "\\" not in HEADER
@@ -124,8 +145,9 @@ def prefix(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A packed prefix in a folder of an ordinary and of a terrible name."""
     folder: Path = tmp_path / request.param
     write(folder / "bin/python", f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n', 0o755)
-    body = "import os, sys\nprint(os.environ.get('PYTHONHOME'), *sys.argv[1:], sep='|')\n"
-    write(folder / "bin/tool", HEADER + body, 0o755)
+    body = '"""Doc."""\nfrom __future__ import annotations\n'
+    body += "import os, sys\nprint(os.environ.get('PYTHONHOME'), *sys.argv[1:], sep='|')\n"
+    write(folder / "bin/tool", relocated("#!/usr/bin/env python\n" + body), 0o755)
     return folder
 
 

@@ -4,8 +4,9 @@ The header that replaces the `#!` line is read by both languages: `/bin/sh` runs
 Python sees one string. It follows links to the script without help from `realpath` or
 `readlink -f`, drops a PYTHONHOME that would kill the interpreter, and hands the script on under
 the name it was called by. An encoding cookie counts in the first two lines only (PEP 263), so it
-stays on the second. Where `readlink` is missing `ls` tells the target, in a locale in which
-busybox's does not replace letters by question marks.
+stays on the second. A docstring becomes one with the header's string: behind another string it
+would be none, and `from __future__` could not follow. Where `readlink` is missing `ls` tells the
+target, in a locale in which busybox's does not replace letters by question marks.
 
 Forms read: `#!/path/python [option]`; `#!/usr/bin/env python`; the `/bin/sh` polyglot of long or
 spaced paths (distlib, pip, uv); uv's relocatable form; python-build-standalone's `"exec" …`.
@@ -20,9 +21,11 @@ from collections.abc import Iterator
 from envpack.model import Edit, Move, View
 from envpack.relocate.paths import place_of
 
-_HEAD = 4096
+_HEAD = 65536
 _PYTHON = re.compile(r"pythonw?(\d(\.\d+)?)?$")
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+.*$")
+_COMMENTS = re.compile(rb"(?:[ \t\f]*(?:#[^\n]*)?\r?\n)*")
+_DOCSTRING = re.compile(rb"[rRuU]?[\"']")
 _ENV = re.compile(r"(/usr)?/bin/env(\s+-S)?\s+(?P<name>\S+)(\s+(?P<option>\S.*))?$")
 _TRIPLE = re.compile(rb"'''exec' (?P<command>.+) \"\$0\" \"\$@\"\n' '''\n")
 _QUOTED = re.compile(rb"\"exec\" (?P<command>.+) \"\$0\" \"\$@\"\n")
@@ -47,28 +50,34 @@ class ScriptRelocator:
         if found is None:
             return
         stop, option = found
-        cookie = b""
-        for number in (1, 2):
-            line, newline, _ = head[stop:].partition(b"\n")
-            if _COOKIE.match(line) and newline:
-                cookie = line.rstrip(b"\r") + b"\n"
-                stop += len(line) + 1
-                break
-            if number == 1 and not (line.startswith(b"#") and newline):
-                break
+        comments = _COMMENTS.match(head, stop)
+        assert comments is not None
+        docstring = _DOCSTRING.match(head, comments.end()) is not None
+        kept = comments[0] if docstring else _cookie(head[stop:])
         to_python = posixpath.relpath("bin/python", posixpath.dirname(name))
-        yield Edit(0, stop, header(to_python, option, cookie), self.why[0])
+        text = header(to_python, option, kept, docstring=docstring)
+        yield Edit(0, stop + len(kept), text, self.why[0])
 
 
-def header(to_python: str, option: str = "", cookie: bytes = b"") -> bytes:
+def _cookie(text: bytes) -> bytes:
+    """Return the first line if it is an encoding cookie: it must stay in front of the string."""
+    line, newline, _ = text.partition(b"\n")
+    return line + newline if newline and _COOKIE.match(line) else b""
+
+
+def header(
+    to_python: str, option: str = "", comments: bytes = b"", *, docstring: bool = False
+) -> bytes:
     """Return the lines that start `to_python`, a path relative to the script's directory.
 
-    `option` is one argument for Python itself, `cookie` a whole line that must stay the second.
+    `option` is one argument for Python itself, `comments` whole lines that stay in front of the
+    string, an encoding cookie first. With `docstring` the string goes on with the literal that
+    must follow.
     """
     words = f"{_quoted(option)} " if option else ""
     return (
         b"#!/bin/sh\n"
-        + cookie
+        + comments
         + _OWN
         + f"""unset PYTHONHOME
 s=$0
@@ -79,8 +88,8 @@ while [ -L "$s" ]; do
     d=$(CDPATH= cd -P -- "${{s%/*}}/" && pwd -P) && s=$d/${{s##*/}}
 done
 exec "${{s%/*}}/{to_python}" {words}"$0" "$@"
-'''
 """.encode()
+        + (b"''' \\\n" if docstring else b"'''\n")
     )
 
 
