@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from envpack.options import LinkMode
     from envpack.packing import Listener, StrictError, pack
     from envpack.report import PackReport
+    from envpack.select import Filter
 
 __all__ = [
     "EditableMode",
     "EnvpackError",
+    "Filter",
     "LinkMode",
     "Listener",
     "PackReport",
@@ -34,6 +36,7 @@ __version__ = VERSION
 
 _HOMES = {
     "EditableMode": "editable",
+    "Filter": "select",
     "LinkMode": "options",
     "Listener": "packing",
     "PackReport": "report",

@@ -138,10 +138,11 @@ class Draft:
         size = content.size if isinstance(content, Disk) else 0
         self.left_out.append(LeftOut(name, reason, size))
 
-    def remove_all(self, unwanted: Callable[[str], bool], reason: Reason) -> None:
-        """Take out every entry whose name is unwanted."""
-        for name in [name for name in self._slots if unwanted(name)]:
-            self.remove(name, reason)
+    def remove_all(self, why_out: Callable[[str, str], Reason | None]) -> None:
+        """Take out every entry for which there is a reason, by name and distribution."""
+        for name, slot in tuple(self._slots.items()):
+            if (reason := why_out(name, slot.place.name)) is not None:
+                self.remove(name, reason)
 
     def leave(self, found: Found, reason: Reason) -> None:
         """Note a found file as left out."""

@@ -150,6 +150,7 @@ class Reason(enum.Enum):
     SPECIAL = "sockets, pipes and devices"
     OUTPUT = "the output itself"
     EXCLUDED = "what --exclude matches"
+    BROUGHT = "what the destination brings itself"
     MISSING = "files that RECORD names and that are gone"
 
 

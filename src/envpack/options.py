@@ -19,6 +19,9 @@ _E = TypeVar("_E", bound=enum.Enum)
 DEFAULT_MTIME = 315532800
 """1980-01-01, the first instant that every format can hold (zip begins there)."""
 
+_AFTER_TAR = 8**11
+"""ustar has eleven octal digits for seconds since the epoch, up to the year 2242."""
+
 LARGE_ALIAS = 1024 * 1024
 """From this size on an alias is stored as a hard link where the format has them."""
 
@@ -72,7 +75,9 @@ def checked(
     Raises UsageError for words that are unknown or contradict each other.
     """
     kind = _chosen_format(format, output)
-    _check_numbers(kind, compress_level, jobs)
+    _check_numbers(kind, compress_level, jobs, mtime)
+    if output == "-":
+        raise UsageError("an archive goes to a file, not to stdout, so `-` is no output")
     link_mode = _enum(LinkMode, links)
     preset = _preset(destination)
     if preset is not None:
@@ -81,7 +86,6 @@ def checked(
                 f"{preset.title} wants `bin/python` at the archive's root, so no --arcroot"
             )
         link_mode = LinkMode.COPY if link_mode is LinkMode.AUTO else link_mode
-        filters = (*(Filter(exclude=True, glob=glob) for glob in preset.brings), *filters)
     return Options(
         kind=kind,
         output=output,
@@ -131,7 +135,9 @@ def _checked_arcroot(arcroot: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _check_numbers(kind: Format, level: int | None, jobs: int | None) -> None:
+def _check_numbers(kind: Format, level: int | None, jobs: int | None, mtime: int) -> None:
+    if not 0 <= mtime < _AFTER_TAR:
+        raise UsageError(f"the time `{mtime}` is none that an archive can hold")
     if level is not None and not 1 <= level <= 9:
         raise UsageError(f"the level `{level}` is not between 1 and 9")
     if level is not None and not kind.levels:

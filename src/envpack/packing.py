@@ -114,7 +114,10 @@ def pack(
         listener.planned(len(plan.entries), _planned_size(plan))
         report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
         if dry_run:
-            return report(0)
+            done = report(0)
+            if strict and done.findings:
+                raise StrictError(done)
+            return done
         with written_aside(target, options.kind, force=force) as temporary:
             _write(plan, outcome, options, temporary, listener.tick)
             done = report(outcome.size if options.kind.folder else os.stat(temporary).st_size)
@@ -146,6 +149,7 @@ def _planned(
         replacements,
         mtime=options.mtime,
         filters=options.filters,
+        brought=frozenset(options.preset.brings) if options.preset else frozenset(),
         extra=_uv_entries(environment, scratch, uv) if options.with_uv else (),
         skip_paths=(os.path.abspath(target),),
         cache_dir=lambda: _cache_dir(uv),
@@ -253,9 +257,10 @@ def _warnings(plan: Plan, kind: Format) -> tuple[str, ...]:
     if not pairs:
         return ()
     one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
     return (
-        f"{len(pairs)} names differ from another only by case, such as `{one}` and `{other}`:"
-        " unpacked on Windows or macOS one of each pair is lost",
+        f"names differ only by case, `{one}` and `{other}`{more}: unpacked on Windows or macOS one"
+        " of each pair is lost",
     )
 
 

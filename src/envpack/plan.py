@@ -11,10 +11,21 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from envpack import activate, manifest
 from envpack.distributions import Distribution, RecordRow, distributions_in
-from envpack.draft import INTERPRETER, RECORD, REST, Draft, Owners, Place, disk_at, place_of
+from envpack.draft import (
+    INTERPRETER,
+    RECORD,
+    REST,
+    Draft,
+    Owners,
+    Place,
+    disk_at,
+    name_below,
+    place_of,
+)
 from envpack.editable import Replacement
 from envpack.environment import Environment
 from envpack.errors import SourceFault
@@ -36,14 +47,16 @@ def make_plan(
     mtime: int,
     extra: Sequence[Entry] = (),
     filters: Sequence[Filter] = (),
+    brought: frozenset[str] = frozenset(),
     skip_paths: Iterable[str] = (),
     cache_dir: Callable[[], str | None] = lambda: None,
 ) -> Plan:
     """Decide everything that goes into the archive.
 
     `replacements` stand for the editable ones among `distributions`; `extra` entries come with the
-    rest; `filters` choose among the names of all others; `skip_paths` are absolute paths, such as
-    the output's, that are passed over. `cache_dir` is asked for uv's cache only if a link leads out
+    rest; `filters` choose among the names of all others, and `brought` are distributions that stay
+    out unless a filter takes them in; `skip_paths` are absolute paths, such as the output's, that
+    are passed over. `cache_dir` is asked for uv's cache only if a link leads out
     of environment and interpreter. Raises SourceFault for what cannot be read and for links of the
     environment that lead nowhere.
     """
@@ -57,8 +70,8 @@ def make_plan(
     kept = [dist for dist in distributions if dist.name not in replaced]
     hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
     _add_environment(draft, environment, kept, hooks, skip_paths)
-    if filters:
-        draft.remove_all(lambda name: excluded(name, filters), Reason.EXCLUDED)
+    if filters or brought:
+        draft.remove_all(partial(_why_filtered, filters, brought))
     for entry in _own_entries():
         draft.add(entry, REST, _OWN)
     for entry in extra:
@@ -87,6 +100,15 @@ def make_plan(
         outside=tuple(draft.outside),
         scrubbed=tuple(draft.scrubbed),
     )
+
+
+def _why_filtered(
+    filters: Sequence[Filter], brought: frozenset[str], name: str, dist: str
+) -> Reason | None:
+    """Say why the file `name` of the distribution `dist` does not pass the filters."""
+    if not excluded(name, filters, out=dist in brought):
+        return None
+    return Reason.BROUGHT if dist in brought else Reason.EXCLUDED
 
 
 def _own_entries() -> tuple[Entry, ...]:
@@ -195,7 +217,9 @@ def _add_environment(
     """Enter the environment's own files, each with the distribution that owns it."""
     folder = environment.site_packages
     owners = Owners(folder, kept)
-    skip = {os.path.relpath(os.path.realpath(path), environment.root) for path in skip_paths}
+    real = (os.path.realpath(path) for path in skip_paths)
+    skip = {name for path in real if (name := name_below(path, environment.root)) is not None}
+    draft.left_out += [LeftOut(name, Reason.OUTPUT) for name in sorted(skip)]
     if os.path.islink(os.path.join(environment.root, "lib64")):
         skip.add("lib64")
     for found in walk(environment.root, skip=frozenset(skip)):

@@ -19,11 +19,11 @@ _COPY = "it does not unpack this format, but only copies the file"
 class Preset:
     """One destination.
 
-    `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are
-    globs over names in the archive of what the destination has itself, and `needs` the
-    distributions it looks for inside. `usage` is shown with `{archive}` filled in, the file's name
-    quoted for a shell, and `{name}`, the bare name. `ceiling` is a size in bytes from which on
-    shipping with every job hurts, and `notes` are sentences for the reader.
+    `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are the
+    distributions that the destination has itself, and `needs` those it looks for inside. `usage`
+    is shown with `{archive}` filled in, the file's name quoted for a shell, and `{name}`, the bare
+    name. `ceiling` is a size in bytes from which on shipping with every job hurts, and `notes` are
+    sentences for the reader.
     """
 
     title: str
@@ -36,18 +36,6 @@ class Preset:
     notes: tuple[str, ...] = ()
 
 
-_PYSPARK = (
-    "*/site-packages/pyspark/*",
-    "*/site-packages/pyspark-*.dist-info/*",
-    "bin/pyspark*",
-    "bin/spark*",
-    "bin/beeline*",
-    "bin/run-example*",
-    "bin/find-spark-home*",
-    "bin/find_spark_home.py",
-    "bin/docker-image-tool.sh",
-    "bin/load-spark-env*",
-)
 _SPARK_FORMATS = {
     "zip": f"Spark 3 and Hadoop before 3.4.1: {_BITS} (Spark 4 reads it)",
     "tar": _BITS,
@@ -58,7 +46,7 @@ PRESETS: Mapping[str, Preset] = {
     "spark": Preset(
         title="Spark",
         broken=_SPARK_FORMATS,
-        brings=_PYSPARK,
+        brings=("pyspark",),
         notes=(
             "the executor image needs bash, gzip and tar",
             "in `local[*]` mode the archive is not in the working directory",
@@ -105,7 +93,7 @@ YarnCluster(environment="{name}")
     "emr": Preset(
         title="EMR",
         broken=_SPARK_FORMATS,
-        brings=_PYSPARK,
+        brings=("pyspark",),
         usage="""\
 # EMR on EC2
 spark-submit --archives s3://BUCKET/{name}#environment \\
@@ -120,7 +108,7 @@ spark-submit --archives s3://BUCKET/{name}#environment \\
     "dataproc": Preset(
         title="Dataproc",
         broken=_SPARK_FORMATS,
-        brings=_PYSPARK,
+        brings=("pyspark",),
         usage="""\
 gcloud dataproc jobs submit pyspark app.py --archives=gs://BUCKET/{name}#environment \\
     --properties=spark.pyspark.python=./environment/bin/python
@@ -141,4 +129,5 @@ mapred streaming -archives hdfs:///{name}#environment \\
 def usage_lines(preset: Preset, archive: str) -> tuple[str, ...]:
     """Return the lines to type, with the archive's name filled in."""
     name = os.path.basename(archive)
-    return tuple(preset.usage.format(archive=shlex.quote(archive), name=name).splitlines())
+    usage = preset.usage.format(archive=shlex.quote(archive), name=name)
+    return (*usage.splitlines(), *(f"# {note}" for note in preset.notes))

@@ -51,7 +51,10 @@ class PackReport:
         harmful = [leak for leak in self.leaks if not leak.harmless]
         return (
             *(f"`{leak.name}` still names `{leak.needle}`" for leak in harmful),
-            *(f"the editable `{e.name}` was copied, not built: {e.note}" for e in copied),
+            *(
+                f"the editable `{e.name}` was copied, not built" + (f": {e.note}" if e.note else "")
+                for e in copied
+            ),
             *(f"`{name}` is a link to `{real}`" for name, real in self.outside),
         )
 

@@ -25,13 +25,12 @@ class Filter(NamedTuple):
     glob: str
 
 
-def excluded(name: str, filters: Sequence[Filter]) -> bool:
-    """Say whether ordered filters leave `name` out.
+def excluded(name: str, filters: Sequence[Filter], *, out: bool = False) -> bool:
+    """Say whether ordered filters leave `name` out; `out` is how it stands before them.
 
     As in conda-pack, each is applied to what those before it decided: an include takes back what
     an earlier exclude took away.
     """
-    out = False
     for rule in filters:
         if out is not rule.exclude and fnmatch.fnmatchcase(name, rule.glob):
             out = rule.exclude

@@ -210,6 +210,8 @@ BAD_WORDS = [
         "error: `folder.tar.gz` exists and was not written by envpack\n",
     ),
     (["pack", "--for", "mars"], 2, None),
+    (["pack", "--for", "spark", "--arcroot", "x"], 2, None),
+    (["pack", "-o", "-", "--format", "tar"], 2, None),
     (["pack", "--nonsense"], 2, None),
     (["nonsense"], 2, None),
 ]
@@ -250,7 +252,9 @@ def test_an_output_inside_the_environment_never_packs_itself(
     digests = []
     for _ in range(2):
         got = call("pack", "-f", "--json", "--format", form, "-o", str(out))
-        digests.append(json.loads(got.out)["digest"])
+        report = json.loads(got.out)
+        digests.append(report["digest"])
+        assert {"reason": "the output itself", "files": 1, "bytes": 0} in report["left_out"]
     assert digests[0] == digests[1]
 
 
@@ -272,6 +276,8 @@ def test_source_date_epoch_is_the_mtime(
     assert call("pack", "-q", "-o", "env.tar.gz").code == 0
     with tarfile.open("env.tar.gz") as archive:
         assert {member.mtime for member in archive} == {1700000000}
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 20)
+    assert call("pack", "-q", "-o", "two.tar.gz").code == 2
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     assert call("pack", "-q", "-o", "two.tar.gz") == Result(
         2, "", "error: SOURCE_DATE_EPOCH is `yesterday`, which is no number of seconds\n"
@@ -293,6 +299,26 @@ def test_strict_fails_on_a_leak_and_leaves_nothing(fake: FakeEnvironment, call: 
     code, out, err = call("pack", "-o", "env.tar.gz")
     assert code == 0
     assert "  leak      etc/tool.conf names <tmp>/project/.venv\n" in err
+
+
+def test_strict_holds_for_a_dry_run(fake: FakeEnvironment, call: Call, tmp_path: Path) -> None:
+    """What the plan already shows is found without writing."""
+    (fake.root / "share").mkdir()
+    (fake.root / "share/data").symlink_to(write(tmp_path / "data", "x"))
+    assert call("pack", "--dry-run", "-q", "--strict").code == 3
+    assert call("pack", "--dry-run", "-q").code == 0
+
+
+def test_a_full_stdout_is_one_sentence(fake: FakeEnvironment) -> None:
+    """The archive is there; its name could not be printed."""
+    words = [sys.executable, "-m", "envpack", "pack", "-q", "-o", "env.tar"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot print the result: No space left on device\n"
 
 
 def test_strict_passes_a_clean_environment(fake: FakeEnvironment, call: Call) -> None:
@@ -321,7 +347,7 @@ def test_names_that_differ_by_case_are_a_warning_in_zip(fake: FakeEnvironment, c
     got = call("pack", "-o", "env.zip")
     assert got.code == 0
     assert got.err.splitlines()[-1] == (
-        "warning: 1 names differ from another only by case, such as `share/terminfo/E/Eterm` and"
+        "warning: names differ only by case, `share/terminfo/E/Eterm` and"
         " `share/terminfo/e/Eterm`: unpacked on Windows or macOS one of each pair is lost"
     )
     assert "warning" not in call("pack", "-o", "env.tar.gz").err
@@ -474,14 +500,17 @@ def test_a_destination_gets_its_archive_and_its_lines(
 ) -> None:
     """No links, nothing that it brings itself, and the lines to type, with the archive's name."""
     fake.install("pyspark", "4.0.0", {"pyspark/x.py": "", "../../../bin/pyspark": "#!/bin/sh\n"})
+    fake.add("bin/spark-report", "#!/bin/sh\n")
     code, out, err = call("pack", "--for", name, "-o", "my env.tar.gz")
     assert (code, out) == (0, "my env.tar.gz\n")
-    assert err.splitlines()[-len(PRESETS[name].usage.splitlines()) - 1] == ""
+    fake_lines = [*PRESETS[name].usage.splitlines(), *PRESETS[name].notes]
+    assert err.splitlines()[-len(fake_lines) - 1] == ""
     assert "my env.tar.gz" in err.split("\n\n")[-1]
     assert "{" not in PRESETS[name].usage.format(archive="", name="").replace('{"working', "")
     with tarfile.open("my env.tar.gz") as archive:
         assert not any(member.islnk() or member.issym() for member in archive)
         there = any("pyspark" in member.name for member in archive)
+        assert "bin/spark-report" in archive.getnames(), "the user's own is nobody else's"
     assert there is not bool(PRESETS[name].brings)
     code, out, err = call("pack", "--for", name, "--include", "*pyspark*", "-f", "--json")
     packages = [package["name"] for package in json.loads(out)["packages"]]

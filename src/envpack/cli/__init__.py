@@ -53,7 +53,10 @@ def run(args: list[str] | None = None) -> int:
         console.failure("interrupted; nothing was left behind", None)
         return INTERRUPTED
     except BrokenPipeError:
-        return 1
+        return EnvpackError.exit_code
+    except OSError as error:  # what reading and writing raises has its own class; this is stdout
+        console.failure(f"cannot print the result: {error.strerror or error}", None)
+        return EnvpackError.exit_code
     return code if isinstance(code, int) else 0
 
 
