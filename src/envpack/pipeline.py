@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from envpack.errors import SourceFault
 from envpack.leaks import LeakSearch
@@ -37,7 +38,8 @@ from envpack.relocate.elf import loader_strings
 BLOCK = 512 * 1024
 WHOLE = 1024 * 1024
 _HEAD = 4096
-_BUDGET = 24 * 1024 * 1024
+_BATCH = 256 * 1024
+_BUDGET = 12 * 1024 * 1024
 _PER_FILE = 4096
 
 
@@ -112,18 +114,24 @@ def members(
     sources = {entry.name: entry for entry in plan.entries}
     root = arcroot + "/" if arcroot else ""
 
-    def tasks() -> Iterator[tuple[Callable[[], _Prepared | None], int]]:
+    def tasks() -> Iterator[tuple[Callable[[], list[_Prepared | None]], int]]:
+        batch: list[Entry | None] = []
+        total = 0
         for entry in plan.entries:
             content = _content_of(entry, sources, link)
+            source, size = None, 0
             if isinstance(content, Disk | Inline):
                 source = Entry(entry.name, content, entry.executable, entry.relocate)
                 size = content.size if isinstance(content, Disk) else len(content.data)
-                cost = min(size, WHOLE) + _PER_FILE
-                yield partial(_prepare, source, plan, search), cost
-            else:
-                yield _nothing, _PER_FILE
+            cost = min(size, WHOLE) + _PER_FILE
+            if total + cost > _BATCH and batch:
+                yield partial(_prepare_all, batch, plan, search), total
+                batch, total = [], 0
+            batch.append(source)
+            total += cost
+        yield partial(_prepare_all, batch, plan, search), total
 
-    ready = pool.ordered(tasks(), budget=_BUDGET)
+    ready = chain.from_iterable(pool.ordered(tasks(), budget=_BUDGET))
     for files, (entry, prepared) in enumerate(zip(plan.entries, ready, strict=True), 1):
         name = root + entry.name
         if prepared is not None:
@@ -155,8 +163,11 @@ def _content_of(
     return entry.content
 
 
-def _nothing() -> None:
-    return None
+def _prepare_all(
+    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
+) -> list[_Prepared | None]:
+    """Prepare several files in one task: handing over each alone costs as much as its work."""
+    return [_prepare(entry, plan, search) if entry is not None else None for entry in batch]
 
 
 def _prepare(entry: Entry, plan: Plan, search: LeakSearch) -> _Prepared:

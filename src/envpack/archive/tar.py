@@ -42,6 +42,9 @@ _ZSTD_DEFAULT = 3
 _ZSTD_THREADS_MAX = 8
 """zstd's memory grows with its threads, and reading cannot feed more than these."""
 
+_ZSTD_JOB = 2 * 1024 * 1024
+"""What one thread takes at a time; zstd's own choice needs half as much memory again."""
+
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
     """Split `name` at a slash into ustar's prefix and name, None if it does not fit them."""
@@ -207,11 +210,13 @@ class TarZstFormat(TarFormat):
         import zstandard  # late: 17 ms that only this format needs
 
         # Never 0 threads, which is another code path with other bytes.
-        engine = zstandard.ZstdCompressor(
-            level=level or _ZSTD_DEFAULT,
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level or _ZSTD_DEFAULT,
             threads=min(pool.jobs, _ZSTD_THREADS_MAX),
-            write_checksum=True,
-        ).compressobj()
+            write_checksum=1,
+            job_size=_ZSTD_JOB,
+        )
+        engine = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         for block in blocks:
             yield engine.compress(block)
         yield engine.flush()
