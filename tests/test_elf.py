@@ -9,9 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import lief
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,11 @@ from hypothesis import strategies as st
 from envpack.model import Edit, Move, Relocator
 from envpack.relocate._elf_read import Damaged, read
 from envpack.relocate.elf import ElfRelocator, _checked, sysv_hash
+
+if TYPE_CHECKING:
+    import lief
+else:
+    lief = pytest.importorskip("lief", exc_type=ImportError)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "elf"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if ".so" in path.name)

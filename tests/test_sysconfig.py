@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ echo "-I$includedir -L{prefix}/lib"
 """
 
 
+@pytest.mark.skipif(shutil.which("sed") is None, reason="python-config calls sed")
 @pytest.mark.parametrize("prefix", ["/py/3.12.1", "/install"])
 @pytest.mark.parametrize("starter", ["", '"exec" "$(dirname $0)/python3.9" "$0" "$@"\n\n'])
 def test_python_config_uses_the_prefix_it_finds(tmp_path: Path, prefix: str, starter: str) -> None:

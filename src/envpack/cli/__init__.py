@@ -52,10 +52,10 @@ def run(args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         console.failure("interrupted; nothing was left behind", None)
         return INTERRUPTED
-    except BrokenPipeError:
-        return EnvpackError.exit_code
     except OSError as error:  # what reading and writing raises has its own class; this is stdout
-        console.failure(f"cannot print the result: {error.strerror or error}", None)
+        console.give_up_stdout()
+        if not isinstance(error, BrokenPipeError):
+            console.failure(f"cannot print the result: {error.strerror or error}", None)
         return EnvpackError.exit_code
     return code if isinstance(code, int) else 0
 
