@@ -15,12 +15,14 @@ from envpack.version import VERSION
 
 if TYPE_CHECKING:
     from envpack.editable import EditableMode
+    from envpack.native_host import BundleLibs
     from envpack.options import LinkMode
     from envpack.packing import Listener, StrictError, pack
     from envpack.report import PackReport
     from envpack.select import Filter
 
 __all__ = [
+    "BundleLibs",
     "EditableMode",
     "EnvpackError",
     "Filter",
@@ -35,6 +37,7 @@ __all__ = [
 __version__ = VERSION
 
 _HOMES = {
+    "BundleLibs": "native_host",
     "EditableMode": "editable",
     "Filter": "select",
     "LinkMode": "options",

@@ -90,6 +90,14 @@ class Draft:
         path = f"{folder}/{info}"
         return path in self._slots or any(f"{path}/{name}" in self._slots for name in _METADATA)
 
+    def files(self) -> list[tuple[str, str, bool]]:
+        """Return name, path and executability of what is on disk, links left out."""
+        return [
+            (name, slot.entry.content.path, slot.entry.executable)
+            for name, slot in self._slots.items()
+            if isinstance(slot.entry.content, Disk) and slot.target is None
+        ]
+
     def origin(self, name: str) -> str | None:
         """Return where the entry `name` came from, None if there is no such entry."""
         slot = self._slots.get(name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from envpack.interpreter import Interpreter
-from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Package
+from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Libraries, Package
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
@@ -52,6 +52,16 @@ def describe_editable(editable: Editable) -> dict[str, str]:
     }
 
 
+def describe_libraries(libraries: Libraries) -> dict[str, Any]:
+    """Return what manifest and report say of shared libraries."""
+    return {
+        "floor": list(libraries.floor),
+        "carried": list(libraries.carried),
+        "host": [{"soname": wish.soname, "file": wish.file} for wish in libraries.host],
+        "missing": [{"soname": wish.soname, "file": wish.file} for wish in libraries.missing],
+    }
+
+
 def describe_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
     """Return files and bytes left out, by reason, largest first."""
     files: Counter[str] = Counter()
@@ -68,6 +78,7 @@ def manifest_maker(
     interpreter: Interpreter,
     packages: Sequence[Package],
     editables: Sequence[Editable],
+    libraries: Libraries,
     version: str,
 ) -> Callable[[Digests], bytes]:
     """Return the maker of the manifest from the digests of all members before it.
@@ -92,6 +103,7 @@ def manifest_maker(
             "interpreter": describe_interpreter(interpreter),
             "packages": [{"name": p.name, "version": p.version} for p in packages],
             "editables": [describe_editable(editable) for editable in editables],
+            "libraries": describe_libraries(libraries),
             "files": files,
         }
         return json.dumps(manifest, separators=(",", ":")).encode() + b"\n"

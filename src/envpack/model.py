@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 from envpack.parallel import Pool
@@ -198,6 +198,31 @@ class Package:
     version: str
 
 
+class Wish(NamedTuple):
+    """A shared library by its soname, and the first file of the archive that wants it."""
+
+    soname: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What becomes of the shared libraries that the files of an archive want.
+
+    `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
+    `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
+    files by name, and `bare` absolute library names that lose their directories. `floor` says in
+    sentences what the other machine must have at least.
+    """
+
+    carried: tuple[str, ...] = ()
+    missing: tuple[Wish, ...] = ()
+    host: tuple[Wish, ...] = ()
+    rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: frozenset[str] = frozenset()
+    floor: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that will be written, in order, and everything that will not, with reasons.
@@ -217,6 +242,7 @@ class Plan:
     left_out: tuple[LeftOut, ...] = ()
     clashes: tuple[Clash, ...] = ()
     outside: tuple[tuple[str, str], ...] = ()
+    libraries: Libraries = field(default_factory=Libraries)
     scrubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from envpack.archive import format_for, format_named
 from envpack.editable import EditableMode
 from envpack.errors import UsageError
 from envpack.model import Entry, Format, LinkKind
+from envpack.native_host import BundleLibs
 from envpack.presets import PRESETS, Preset
 from envpack.select import Filter
 
@@ -52,6 +53,7 @@ class Options:
     link: Callable[[Entry, int], LinkKind | None]
     filters: tuple[Filter, ...]
     preset: Preset | None
+    bundle: BundleLibs
     with_uv: bool
     mtime: int
 
@@ -67,6 +69,7 @@ def checked(
     links: LinkMode | str,
     filters: Sequence[Filter],
     destination: str | None,
+    bundle_libs: BundleLibs | str,
     with_uv: bool,
     mtime: int,
 ) -> Options:
@@ -96,6 +99,7 @@ def checked(
         link=_link_policy(kind, link_mode),
         filters=tuple(filters),
         preset=preset,
+        bundle=_enum(BundleLibs, bundle_libs),
         with_uv=with_uv,
         mtime=mtime,
     )

@@ -18,6 +18,7 @@ from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
 from envpack.model import Disk, Entry, Format, Inline, Plan
+from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
@@ -69,6 +70,7 @@ def pack(
     links: LinkMode | str = LinkMode.AUTO,
     filters: Sequence[Filter] = (),
     destination: str | None = None,
+    bundle_libs: BundleLibs | str = BundleLibs.AUTO,
     with_uv: bool = False,
     strict: bool = False,
     dry_run: bool = False,
@@ -82,9 +84,10 @@ def pack(
     without both it is tar.gz. `compress_level` is 1 (fast) to 9 (small), `jobs` the number of
     worker threads, `arcroot` a folder inside the archive that everything goes into. `filters` leave
     out, or take back in, files by their names in the archive, in order; `destination` is a key of
-    `presets.PRESETS`, whose own filters come before them. `mtime` is every member's, in seconds
-    since the epoch. The bytes written depend on the environment and these options alone, not on
-    `jobs`, the time or the place.
+    `presets.PRESETS`, whose own filters come before them. `bundle_libs` says which shared libraries
+    of this machine go in: those that others lack, all but the C library's, or none. `mtime` is
+    every member's, in seconds since the epoch. The bytes written depend on the environment and
+    these options alone, not on `jobs`, the time or the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
@@ -100,6 +103,7 @@ def pack(
         links=links,
         filters=filters,
         destination=destination,
+        bundle_libs=bundle_libs,
         with_uv=with_uv,
         mtime=mtime,
     )
@@ -150,6 +154,7 @@ def _planned(
         mtime=options.mtime,
         filters=options.filters,
         brought=frozenset(options.preset.brings) if options.preset else frozenset(),
+        bundle=options.bundle,
         extra=_uv_entries(environment, scratch, uv) if options.with_uv else (),
         skip_paths=(os.path.abspath(target),),
         cache_dir=lambda: _cache_dir(uv),
@@ -315,6 +320,7 @@ def _report(
         left_out=plan.left_out,
         clashes=plan.clashes,
         outside=plan.outside,
+        libraries=plan.libraries,
         scrubbed=plan.scrubbed,
         leaks=tuple(outcome.leaks),
         warnings=(

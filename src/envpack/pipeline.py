@@ -34,6 +34,7 @@ from envpack.model import (
 from envpack.parallel import Pool
 from envpack.relocate import relocator_for
 from envpack.relocate.elf import loader_strings
+from envpack.relocate.elf_add import edits_with
 
 BLOCK = 512 * 1024
 WHOLE = 1024 * 1024
@@ -253,6 +254,10 @@ def harmless(name: str, view: View, edits: Sequence[Edit]) -> str:
 def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:
     if not entry.relocate:
         return ()
+    libraries = plan.libraries
+    if entry.name in libraries.rpaths:
+        dirs = libraries.rpaths[entry.name]
+        return tuple(sorted(edits_with(entry.name, view, plan.moves, dirs, libraries.bare)))
     relocator = relocator_for(entry.name, head)
     if relocator is None:
         return ()

@@ -29,7 +29,21 @@ from envpack.draft import (
 from envpack.editable import Replacement
 from envpack.environment import Environment
 from envpack.errors import SourceFault
-from envpack.model import Derived, Entry, Inline, LeftOut, Move, Package, Plan, Reason
+from envpack.floor import in_words
+from envpack.model import (
+    Derived,
+    Entry,
+    Inline,
+    LeftOut,
+    Libraries,
+    Move,
+    Package,
+    Plan,
+    Reason,
+    Wish,
+)
+from envpack.native import resolve
+from envpack.native_host import BundleLibs
 from envpack.records import names_local_path, record_maker, without_credentials
 from envpack.select import Filter, environment_reason, excluded, interpreter_reason
 from envpack.version import VERSION
@@ -48,6 +62,7 @@ def make_plan(
     extra: Sequence[Entry] = (),
     filters: Sequence[Filter] = (),
     brought: frozenset[str] = frozenset(),
+    bundle: BundleLibs = BundleLibs.AUTO,
     skip_paths: Iterable[str] = (),
     cache_dir: Callable[[], str | None] = lambda: None,
 ) -> Plan:
@@ -55,7 +70,8 @@ def make_plan(
 
     `replacements` stand for the editable ones among `distributions`; `extra` entries come with the
     rest; `filters` choose among the names of all others, and `brought` are distributions that stay
-    out unless a filter takes them in; `skip_paths` are absolute paths, such as the output's, that
+    out unless a filter takes them in; `bundle` says which of this machine's libraries are carried;
+    `skip_paths` are absolute paths, such as the output's, that
     are passed over. `cache_dir` is asked for uv's cache only if a link leads out
     of environment and interpreter. Raises SourceFault for what cannot be read and for links of the
     environment that lead nowhere.
@@ -86,11 +102,13 @@ def make_plan(
     ]
     packages.sort(key=lambda package: (package.name, package.version))
     editables = tuple(replacement.editable for replacement in replacements)
+    moves = _moves(environment, replacements)
+    libraries = _add_libraries(draft, environment, moves, bundle)
     entries = draft.finish()
-    maker = manifest.manifest_maker(entries, interpreter, packages, editables, VERSION)
+    maker = manifest.manifest_maker(entries, interpreter, packages, editables, libraries, VERSION)
     return Plan(
         entries=(*entries, Entry(manifest.NAME, Derived(maker), relocate=False)),
-        moves=_moves(environment, replacements),
+        moves=moves,
         needles=_needles(environment, replacements),
         mtime=mtime,
         packages=tuple(packages),
@@ -98,7 +116,39 @@ def make_plan(
         left_out=tuple(draft.left_out),
         clashes=tuple(draft.clashes),
         outside=tuple(draft.outside),
+        libraries=libraries,
         scrubbed=tuple(draft.scrubbed),
+    )
+
+
+def _add_libraries(
+    draft: Draft, environment: Environment, moves: tuple[Move, ...], bundle: BundleLibs
+) -> Libraries:
+    """Enter the libraries of this machine that the archive must bring.
+
+    A Python that uv manages was built to run on old machines. What `auto` would carry for it is
+    left to the host if it was built for newer ones: it would keep the archive off the others.
+    """
+    files = [
+        (name, path)
+        for name, path, executable in draft.files()
+        if executable or ".so" in posixpath.basename(name)
+    ]
+    files.sort(key=lambda pair: (pair[0] != "bin/python", pair[0]))
+    native = resolve(files, moves, bundle)
+    raised = native.floor.glibc != native.own_floor.glibc
+    if bundle is BundleLibs.AUTO and environment.interpreter.managed and raised:
+        native = resolve(files, moves, BundleLibs.NONE)
+    for name, path in (*native.carried, *native.companions):
+        content, executable = disk_at(path)
+        draft.add(Entry(name, content, executable), INTERPRETER, "this machine's libraries")
+    return Libraries(
+        carried=tuple(name for name, _ in native.carried),
+        missing=tuple(Wish(*want) for want in native.missing),
+        host=tuple(Wish(*want) for want in (*native.lacking, *native.host)),
+        rpaths=native.rpaths,
+        bare=native.bare,
+        floor=in_words(native.floor),
     )
 
 

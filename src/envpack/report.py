@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from envpack.interpreter import Interpreter
-from envpack.manifest import describe_editable, describe_interpreter, describe_left_out
-from envpack.model import Clash, Editable, EditableForm, Leak, LeftOut, Package
+from envpack.manifest import (
+    describe_editable,
+    describe_interpreter,
+    describe_left_out,
+    describe_libraries,
+)
+from envpack.model import Clash, Editable, EditableForm, Leak, LeftOut, Libraries, Package
 
 SCHEMA = "envpack.pack/1"
 
@@ -39,6 +44,7 @@ class PackReport:
     left_out: tuple[LeftOut, ...]
     clashes: tuple[Clash, ...]
     outside: tuple[tuple[str, str], ...]
+    libraries: Libraries
     scrubbed: tuple[str, ...]
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
@@ -56,6 +62,7 @@ class PackReport:
                 for e in copied
             ),
             *(f"`{name}` is a link to `{real}`" for name, real in self.outside),
+            *(f"`{w.file}` wants `{w.soname}`, found nowhere" for w in self.libraries.missing),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +86,7 @@ class PackReport:
             "digest": self.digest,
             "edited": self.edited,
             "edits": dict(sorted(self.edits.items())),
+            "libraries": describe_libraries(self.libraries),
             "left_out": describe_left_out(self.left_out),
             "clashes": [
                 {"name": c.name, "kept": c.kept, "dropped": c.dropped} for c in self.clashes

@@ -134,6 +134,7 @@ def test_json_is_all_there_is(fake: FakeEnvironment, call: Call) -> None:
             "edited",
             "edits",
             "left_out",
+            "libraries",
             "clashes",
             "outside",
             "scrubbed",

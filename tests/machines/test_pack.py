@@ -504,3 +504,56 @@ def test_the_sandbox_hides_this_machine(lab: Lab) -> None:
     done = lab.sandbox().run(["sh", "-c", f"ls '{here}' || command -v python3 || echo gone"])
     assert done.stdout == "gone\n"
     assert isinstance(done, subprocess.CompletedProcess)
+
+
+STDLIB = "import sys, ssl, sqlite3, ctypes, lzma, bz2, zlib, readline, curses, uuid, crypt, nis"
+
+
+@pytest.mark.parametrize(
+    ("mode", "suite", "kind"),
+    [
+        ("auto", "bookworm", "std"),
+        ("auto", "sid", "std"),
+        ("all", "bookworm", "min"),
+        ("all", "trixie", "min"),
+        ("all", "sid", "min"),
+    ],
+)
+@pytest.mark.xdist_group("python-3.12")
+def test_an_own_python_carries_its_libraries(
+    lab: Lab, own: tuple[Path, Path], tmp_path: Path, mode: str, suite: str, kind: str
+) -> None:
+    """auto runs where the usual libraries are, all where there is libc alone; numpy too."""
+    env, _ = own
+    clean = uv_environment(lab.work / "no-pythons")
+    archive = tmp_path / "env.tar.gz"
+    words: list[str | Path] = ["pack", env, "-o", archive, "--json", "--bundle-libs", mode]
+    report = json.loads(envpack(words, env=clean, cwd=tmp_path))
+    assert report["libraries"]["missing"] == []
+    carried = set(report["libraries"]["carried"])
+    assert {"lib/libssl.so.3", "lib/libffi.so.8", "lib/libsqlite3.so.0"} <= carried
+    assert ("lib/libstdc++.so.6" in carried) is (mode == "all")
+    place = unpack(archive, tmp_path / "unpacked")
+    code = f"{STDLIB}, numpy, rich; print(sys.prefix); print(open('/proc/self/maps').read())"
+    done = lab.sandbox(suite, kind).run(
+        [f"{PLACE}/bin/python", "-W", "ignore", "-c", code],
+        binds={PLACE: place},
+        env={"LD_LIBRARY_PATH": "/nowhere", "PYTHONUTF8": "1"},
+        uid=USER,
+    )
+    assert done.returncode == 0, done.stderr
+    prefix, _, maps = done.stdout.partition("\n")
+    assert prefix == PLACE
+    loaded = {line.split("/", 1)[1] for line in maps.splitlines() if ".so" in line and "/" in line}
+    of_the_host = {Path(path).name for path in loaded if not f"/{path}".startswith(PLACE)}
+    ours = {name.removeprefix("lib/") for name in carried}
+    assert not of_the_host & ours, "what is carried is not taken from the host"
+
+
+@pytest.mark.xdist_group("python-3.9")
+def test_the_floor_is_told_and_true(lab: Lab, packs: Packs) -> None:
+    """The real 3.9 says which glibc it needs, and runs on the oldest machine here."""
+    report = packs.of("b", "3.9").report
+    (sentence, *_) = report["libraries"]["floor"]
+    assert sentence.startswith("glibc 2.")
+    assert report["libraries"]["carried"] == [], "a managed Python is not tied to this machine"

@@ -92,6 +92,14 @@ class _Command(click.Command):
     help="Fit the archive for spark, ray, flink, dask-yarn, emr, dataproc or hadoop-streaming, and"
     " print how to hand it over.",
 )
+@click.option(
+    "--bundle-libs",
+    type=click.Choice(["auto", "all", "none"]),
+    default="auto",
+    show_default=True,
+    help="Shared libraries of this machine to carry: those that other machines may lack; all but"
+    " the C library's; none.",
+)
 @click.option("--with-uv", is_flag=True, help="Put a static uv into bin/.")
 @click.option(
     "--strict",
@@ -193,6 +201,14 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         lines.append(
             f"  edited    {_count(report.edited, 'file')}" + (f": {edits}" if edits else "")
         )
+    libraries = report.libraries
+    lines += [f"  needs     {sentence}" for sentence in libraries.floor]
+    lines += _some("carried", list(libraries.carried), verbose=verbose)
+    lines += _some(
+        "missing", [f"{w.soname}, wanted by {w.file}" for w in libraries.missing], verbose=verbose
+    )
+    if verbose:
+        lines += [f"  host      {w.soname}, wanted by {w.file}" for w in libraries.host]
     lines += _left_out(report, verbose=verbose)
     lines += _some(
         "clash",

@@ -25,6 +25,7 @@ DT_NULL, DT_NEEDED, DT_STRTAB, DT_SYMTAB, DT_STRSZ = 0, 1, 5, 6, 10
 DT_SONAME, DT_RPATH, DT_RUNPATH = 14, 15, 29
 _DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFFFC, 0x6FFFFFFD
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_VER_FLG_WEAK = 2
 # CONFIG, DEPAUDIT, AUDIT, AUXILIARY, USED and FILTER hold names too.
 _STRING_TAGS = frozenset(
     {DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH}
@@ -168,6 +169,39 @@ class Elf:
             own=0,
         )
         return (*needs, *definitions)
+
+    def version_needs(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Return DT_VERNEED: each library's name and the names of the versions wanted of it.
+
+        All by string offset. A weak version (VER_FLG_WEAK) is left out: the loader does without.
+        """
+        found = dict(self.dynamic)
+        if _DT_VERNEED not in found:
+            return ()
+        # vn_cnt, vn_file, vn_aux, vn_next; vna_flags, vna_name, vna_next
+        outer = struct.Struct(self.shape.order + "2xHIII")
+        inner = struct.Struct(self.shape.order + "4xH2xII")
+        address = found[_DT_VERNEED]
+        data = cut(self.view, self._offset(address), min(self._extent(address), _MAX_VERSIONS))
+        budget = len(data) // inner.size + 1
+        needs = []
+        at = 0
+        for _ in range(found.get(_DT_VERNEEDNUM, 0)):
+            count, library, aux, following = _unpack(outer, data, at)
+            budget -= count + 1
+            if budget < 0:
+                raise Damaged
+            names = []
+            place = at + aux
+            for _ in range(count):
+                flags, name, step = _unpack(inner, data, place)
+                names += [] if flags & _VER_FLG_WEAK else [name]
+                place += step
+            needs.append((library, tuple(names)))
+            at += following
+            if not following:
+                break
+        return tuple(needs)
 
     def other_names(self) -> Iterator[int]:
         """Yield the string offsets of the dynamic entries other than those an edit may move."""
