@@ -55,6 +55,7 @@ class Options:
     preset: Preset | None
     bundle: BundleLibs
     with_uv: bool
+    compile: bool
     mtime: int
 
 
@@ -71,6 +72,7 @@ def checked(
     destination: str | None,
     bundle_libs: BundleLibs | str,
     with_uv: bool,
+    compile: bool,  # noqa: A002 - the option's name
     mtime: int,
 ) -> Options:
     """Return the options that these words mean.
@@ -101,6 +103,7 @@ def checked(
         preset=preset,
         bundle=_enum(BundleLibs, bundle_libs),
         with_uv=with_uv,
+        compile=compile,
         mtime=mtime,
     )
 

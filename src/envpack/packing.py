@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from packaging.utils import canonicalize_name
 
 from envpack import manifest
+from envpack.bytecode import compile_plan
 from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
@@ -72,6 +73,7 @@ def pack(
     destination: str | None = None,
     bundle_libs: BundleLibs | str = BundleLibs.AUTO,
     with_uv: bool = False,
+    compile: bool = False,  # noqa: A002 - the option's name
     strict: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -85,9 +87,10 @@ def pack(
     worker threads, `arcroot` a folder inside the archive that everything goes into. `filters` leave
     out, or take back in, files by their names in the archive, in order; `destination` is a key of
     `presets.PRESETS`, whose own filters come before them. `bundle_libs` says which shared libraries
-    of this machine go in: those that others lack, all but the C library's, or none. `mtime` is
-    every member's, in seconds since the epoch. The bytes written depend on the environment and
-    these options alone, not on `jobs`, the time or the place.
+    of this machine go in: those that others lack, all but the C library's, or none. `compile` adds
+    bytecode, which a dry run does not show. `mtime` is every member's, in seconds since the epoch.
+    The bytes written depend on the environment and these options alone, not on `jobs`, the time or
+    the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
@@ -105,6 +108,7 @@ def pack(
         destination=destination,
         bundle_libs=bundle_libs,
         with_uv=with_uv,
+        compile=compile,
         mtime=mtime,
     )
     environment = discover(os.fspath(env))
@@ -114,6 +118,8 @@ def pack(
         check_output(target, options.kind, force=force)
     with _scratch() as scratch:
         plan = _planned(environment, dists, options, target, scratch, listener.say)
+        if options.compile and not dry_run:
+            plan = _compiled(plan, environment, options, scratch, listener.say)
         outcome = Outcome()
         listener.planned(len(plan.entries), _planned_size(plan))
         report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
@@ -158,6 +164,18 @@ def _planned(
         extra=_uv_entries(environment, scratch, uv) if options.with_uv else (),
         skip_paths=(os.path.abspath(target),),
         cache_dir=lambda: _cache_dir(uv),
+    )
+
+
+def _compiled(
+    plan: Plan,
+    environment: Environment,
+    options: Options,
+    scratch: str,
+    say: Callable[[str], None],
+) -> Plan:
+    return compile_plan(
+        plan, environment, scratch, jobs=options.jobs, say=say, filters=options.filters
     )
 
 

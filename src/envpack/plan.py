@@ -1,7 +1,8 @@
 """The plan: an environment and its interpreter merged into one prefix, in order.
 
 Order of entries: the interpreter, each distribution by normalised name with its RECORD last, the
-rest, the manifest; sorted by name inside each, aliases behind the files they name. What is derived
+rest, the manifest; sorted by name inside each, aliases behind the files they name, and bytecode,
+which `bytecode` adds later, right behind its module. What is derived
 comes after what it derives from, and a distribution is one run of members.
 """
 

@@ -215,6 +215,38 @@ class Uv:
         return out.decode("utf-8", "surrogateescape")
 
 
+def run_python(python: str, args: Sequence[str], data: bytes, *, what: str) -> bytes:
+    """Run a Python with `data` as its stdin and return its stdout; it writes no bytecode.
+
+    Neither site-packages nor the shell's variables for Python matter to it. Not `-I`, which would
+    ignore PYTHONHASHSEED too. Raises ToolFault; `what` completes "cannot …".
+    """
+    shell = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    try:
+        process = subprocess.Popen(
+            [python, "-S", "-s", "-B", "-X", "utf8", *args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment(shell, {}),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolFault(f"cannot run `{python}`: {error.strerror}") from error
+    with process:
+        try:
+            out, err = process.communicate(data)
+        except BaseException:
+            _kill(process)
+            raise
+    if process.returncode != 0:
+        lines = masked(err.decode("utf-8", "replace")).split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        reason = reason or f"it ended with status {process.returncode}"
+        raise ToolFault(f"cannot {what}: {reason}")
+    return out
+
+
 def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """Return the variables uv runs with: what was inherited and does no harm, then `extra`."""
     kept = {name: value for name, value in inherited.items() if name not in _DROPPED}

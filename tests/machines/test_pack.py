@@ -131,6 +131,28 @@ def test_moves_a_second_time(lab: Lab, packs: Packs, home: Path, minor: str) -> 
 
 
 @pytest.mark.parametrize("minor", MINORS)
+def test_compiled_packs_run_from_their_bytecode(
+    lab: Lab, packs: Packs, home: Path, tmp_path: Path, minor: str
+) -> None:
+    """Made by the packed Python, the same for any -j, recorded, valid, and read there."""
+    project = lab.project("a", minor)
+    archives = [tmp_path / f"{jobs}.tar.gz" for jobs in (1, 2)]
+    for jobs, archive in enumerate(archives, 1):
+        report = pack_project(project, archive, "--compile", "--strict", "-j", str(jobs))
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    pack = Pack(project, report, archives[0], unpack(archives[0], tmp_path / "unpacked"))
+    check(probe(lab.sandbox(), pack, home, uid=USER), pack, PLACE)
+    needles = [os.fsencode(path) for path in (project.base, project.python.install_dir)]
+    assert [path for path in files(pack.unpacked) if named(path, needles)] == []
+    done = lab.sandbox().run(
+        [f"{PLACE}/bin/python", "-v", "-c", "import json, shop_core"], binds={PLACE: pack.unpacked}
+    )
+    read = [line for line in done.stderr.splitlines() if line.startswith("# code object from")]
+    assert read
+    assert all(line.rstrip("'").endswith(".pyc") for line in read), read
+
+
+@pytest.mark.parametrize("minor", MINORS)
 def test_unpacks_there_with_busybox(lab: Lab, packs: Packs, minor: str) -> None:
     """No unpack step but tar, and the one of a machine that has busybox alone."""
     pack = packs.of("a", minor)

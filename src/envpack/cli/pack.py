@@ -100,6 +100,11 @@ class _Command(click.Command):
     help="Shared libraries of this machine to carry: those that other machines may lack; all but"
     " the C library's; none.",
 )
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Add bytecode, compiled by the packed Python: imports take a third of the time.",
+)
 @click.option("--with-uv", is_flag=True, help="Put a static uv into bin/.")
 @click.option(
     "--strict",
