@@ -191,25 +191,9 @@ class Uv:
     def _run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
         command = [self.path, "--color", "never", *args]
-        try:
-            # A session of its own, so that an interrupt ends uv and the backends it started.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=child_environment(os.environ, env or {}),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolFault(f"cannot run `{self.path}`: {error.strerror}", hint=_INSTALL) from error
-        with process:
-            try:
-                out, err = process.communicate()
-            except BaseException:
-                _kill(process)
-                raise
-        if process.returncode != 0:
+        env = child_environment(os.environ, env or {})
+        code, out, err = _finished(command, env, hint=_INSTALL)
+        if code != 0:
             stderr = masked(err.decode("utf-8", "replace"))
             raise UvFault(f"cannot {what}: {last_words(stderr)}", stderr=stderr)
         return out.decode("utf-8", "surrogateescape")
@@ -222,29 +206,46 @@ def run_python(python: str, args: Sequence[str], data: bytes, *, what: str) -> b
     ignore PYTHONHASHSEED too. Raises ToolFault; `what` completes "cannot …".
     """
     shell = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [python, "-S", "-s", "-B", "-X", "utf8", *args]
+    code, out, err = _finished(command, child_environment(shell, {}), data)
+    if code != 0:
+        lines = masked(err.decode("utf-8", "replace")).split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        reason = reason or f"it ended with status {code}"
+        raise ToolFault(f"cannot {what}: {reason}")
+    return out
+
+
+def _finished(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    data: bytes | None = None,
+    *,
+    hint: str | None = None,
+) -> tuple[int, bytes, bytes]:
+    """Run a program to its end and return its exit code, stdout and stderr.
+
+    It gets a session of its own, so that an interrupt ends what it started too. Raises ToolFault,
+    with `hint`, if it cannot be started.
+    """
     try:
         process = subprocess.Popen(
-            [python, "-S", "-s", "-B", "-X", "utf8", *args],
-            stdin=subprocess.PIPE,
+            command,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=child_environment(shell, {}),
+            env=env,
             start_new_session=True,
         )
     except OSError as error:
-        raise ToolFault(f"cannot run `{python}`: {error.strerror}") from error
+        raise ToolFault(f"cannot run `{command[0]}`: {error.strerror}", hint=hint) from error
     with process:
         try:
             out, err = process.communicate(data)
         except BaseException:
             _kill(process)
             raise
-    if process.returncode != 0:
-        lines = masked(err.decode("utf-8", "replace")).split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        reason = reason or f"it ended with status {process.returncode}"
-        raise ToolFault(f"cannot {what}: {reason}")
-    return out
+    return process.returncode, out, err
 
 
 def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
