@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,8 +58,9 @@ def home(tmp_path: Path) -> Path:
         site = folder / f".local/lib/python{minor}/site-packages"
         site.mkdir(parents=True)
         (site / "sneaky.py").write_text("")
-    for path in [folder, *folder.rglob("*")]:
-        os.chown(path, USER, USER) if os.geteuid() == 0 else None
+    if os.geteuid() == 0:
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, USER, USER)
     return folder
 
 
@@ -189,10 +189,9 @@ def test_activates_in_every_shell(lab: Lab, packs: Packs, shell: str) -> None:
     done = lab.sandbox(kind="shells").run(
         [*words, "-c", script], binds={PLACE: pack.unpacked}, home="/root"
     )
-    path = "/usr/bin /bin" if shell == "fish" else "/usr/bin:/bin"
     assert done.stdout.replace("/usr/bin /bin", "/usr/bin:/bin") == (
         f"{PLACE}|my env é\n{PLACE}/bin/python\n{ANSWER}|/usr/bin:/bin\nnone\n"
-    ), (done.stderr, path)
+    ), done.stderr
 
 
 EXTENSION = """\
@@ -525,7 +524,6 @@ def test_the_sandbox_hides_this_machine(lab: Lab) -> None:
     here = str(Path(__file__).parent)
     done = lab.sandbox().run(["sh", "-c", f"ls '{here}' || command -v python3 || echo gone"])
     assert done.stdout == "gone\n"
-    assert isinstance(done, subprocess.CompletedProcess)
 
 
 STDLIB = "import sys, ssl, sqlite3, ctypes, lzma, bz2, zlib, readline, curses, uuid, crypt, nis"
