@@ -8,6 +8,7 @@ EnvpackError               exit 1: could not
 ├── SourceFault            a file of ENV or its interpreter cannot be read, or changed meanwhile
 ├── EditableFault          an editable install cannot be made into real files
 ├── OutputFault            OUT cannot be written
+├── FetchFault             a file cannot be had from the network
 └── ToolFault              uv is missing or failed (`uv.UvFault` adds what it printed)
 
 Messages: no full stop, back-ticks round names, what happened. The way out, if there is one, is the
@@ -59,6 +60,16 @@ class EditableFault(EnvpackError):
 
 class OutputFault(EnvpackError):
     """The archive cannot be written where it should go."""
+
+
+class FetchFault(EnvpackError):
+    """Files cannot be had from where they are; `missing` are the names of all that lack."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, missing: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.missing = missing
 
 
 class ToolFault(EnvpackError):

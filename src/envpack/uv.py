@@ -24,7 +24,7 @@ from envpack.errors import ToolFault
 from envpack.target import Target
 
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+_CREDENTIALS = re.compile(r"//[^/\s]+@")
 _FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")
 _MARKED = re.compile(r"(?:error:|cause:|Caused by:|[\u00d7├╰])")
 _BEGINS = ("error:", "\u00d7")
@@ -172,6 +172,14 @@ class Uv:
         args += ["--no-deps", "--link-mode", "copy", "--python", venv]
         self._run("install the built wheels", [*args, *wheels])
 
+    def auth_token(self, service: str, user: str | None) -> str | None:
+        """Return the password or token that `uv auth login` stored for a URL, None if none."""
+        args = ["auth", "token", "--no-config", *(["--username", user] if user else []), service]
+        try:
+            return self._run("ask uv for a login", args).removesuffix("\n")
+        except UvFault:  # there is none, or this uv is older than its store
+            return None
+
     def static_uv(self, target: Target, into: str, version: str | None = None) -> str:
         """Put uv's statically linked executable for `target` under `into`; return its path.
 
@@ -214,6 +222,26 @@ def run_python(python: str, args: Sequence[str], data: bytes, *, what: str) -> b
         reason = reason or f"it ended with status {code}"
         raise ToolFault(f"cannot {what}: {reason}")
     return out
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the variables of this process, for those who take their settings from uv's."""
+    return dict(os.environ)
+
+
+def keyring_login(service: str, user: str | None) -> tuple[str, str] | None:
+    """Return user and password that the program `keyring` has for a URL or host, None if none.
+
+    Without a user keyring must know both (25.2.1 and newer). Raises ToolFault if it cannot run.
+    """
+    args = ["get", service, user] if user else ["get", "--mode", "creds", service]
+    code, out, _ = _finished(["keyring", *args], child_environment(os.environ, {}))
+    lines = out.decode("utf-8", "replace").splitlines()
+    if code != 0 or not lines:
+        return None
+    if user:
+        return user, lines[0]
+    return (lines[0], lines[1]) if len(lines) > 1 else None
 
 
 def _finished(
