@@ -18,7 +18,6 @@ import select
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,27 +40,28 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Fault:
-    """What goes wrong with a path, `times` times, always if that is None.
+    """What goes wrong with a path, `times` times, always if that is None; afterwards `then` does.
 
     `status` is sent instead of the file; `cut` ends the connection after so many bytes of the body;
-    `drip` sends so many bytes at once with `pause` seconds between; `body` is sent in place of the
-    file; `range` False ignores Range; `redirect` is where to send people; `login` is the user and
-    password wanted; `etags` are sent in turn, and with each the body of `bodies`, if there are any;
+    `drip` sends so many bytes at once with `pause` seconds between; `body` and `etag` are sent in
+    place of the file's; `range` False ignores Range, `if_range` False answers it although the file
+    is another; `redirect` is where to send people; `login` is the user and password wanted;
     `chunked` sends the body without saying how long it is.
     """
 
     status: int | None = None
     times: int | None = None
+    then: Fault | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     drip: int | None = None
     pause: float = 0.01
     body: bytes | None = None
+    etag: str | None = None
     range: bool = True
+    if_range: bool = True
     redirect: str | None = None
     login: tuple[str, str] | None = None
-    etags: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
     chunked: bool = False
 
 
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        time.sleep(self.index.latency)
+        self.index.closing.wait(self.index.latency)
         fault = self._fault(path)
         try:
             self._answer(path, fault)
@@ -244,11 +244,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _fault(self, path: str) -> Fault:
         """Return what is to go wrong now, and count it."""
         fault = self.index.faults.get(path)
-        if fault is None or fault.times == 0:
-            return Fault()
-        if fault.times is not None:
+        while fault is not None and fault.times == 0:
+            fault = fault.then
+        if fault is not None and fault.times is not None:
             fault.times -= 1
-        return fault
+        return fault or Fault()
 
     def _answer(self, path: str, fault: Fault) -> None:
         login = fault.login or self.index.login
@@ -272,14 +272,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._file(body, fault)
 
     def _file(self, body: bytes, fault: Fault) -> None:
-        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        if fault.etags:
-            etag = fault.etags.pop(0) if len(fault.etags) > 1 else fault.etags[0]
-        if fault.bodies:
-            body = fault.bodies.pop(0) if len(fault.bodies) > 1 else fault.bodies[0]
+        etag = fault.etag or f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"ETag": etag, "Content-Type": "application/octet-stream"}
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        fresh = self.headers.get("If-Range", etag) != etag
+        fresh = fault.if_range and self.headers.get("If-Range", etag) != etag
         if wanted is None or fresh or not fault.range:
             self._send(200, body, fault, headers)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.utils
 import hashlib
 import json
 import logging
@@ -26,8 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envpack import part
+from envpack.client import Client, Trouble, retry_after
 from envpack.errors import FetchFault, UsageError
-from envpack.fetch import Fetched, Source, fetch_all
+from envpack.fetch import Fetched, Source, fetch_all, pause_before
 from envpack.indexes import Index, Login, Logins
 from envpack.network import Network
 from envpack.urls import bare, host_of, realm_of, segments, shown
@@ -172,7 +174,7 @@ def test_the_empty_file_and_a_body_of_unknown_length_come(
 def test_ticks_add_up_to_what_is_in_place(server: IndexServer, tmp_path: Path) -> None:
     """Bytes that were there, that come, and that are thrown away: the sum is what is there."""
     (tmp_path / "there").write_bytes(b"there")
-    server.faults["/files/a.whl"] = Fault(bodies=[b"x" * 20_000], cut=10_000, times=1)
+    server.faults["/files/a.whl"] = Fault(body=b"x" * 20_000, cut=10_000, times=1)
     ticks: list[tuple[int, threading.Thread]] = []
     fetch(
         source("http://127.0.0.1:9/there", tmp_path / "there", b"there"),
@@ -254,6 +256,36 @@ def test_what_stays_is_not_tried_again(server: IndexServer, tmp_path: Path, stat
     assert text.startswith(f"cannot fetch `a.whl` from `{host_of(server.url)}`: {status} ")
     assert len(server.requests) == 1
     assert names(tmp_path) == []
+
+
+def test_pauses_grow_and_differ() -> None:
+    """Each is about twice the last up to half a minute; what the server says counts instead."""
+    for tries, most in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30]):
+        pauses = [pause_before(tries, None, 0.5) for _ in range(20)]
+        assert all(most / 2 <= pause <= most for pause in pauses)
+        assert len(set(pauses)) > 1
+    assert pause_before(5, 7.0, 0.5) == 7.0
+    assert pause_before(5, 0.0, 0.5) == 0.0
+
+
+def test_a_server_may_say_when_to_come_back(server: IndexServer, tmp_path: Path) -> None:
+    """Retry-After comes along with the failure, and that it may pass."""
+    server.faults["/files/a.whl"] = Fault(status=503, times=1, headers={"Retry-After": "0"})
+    client = Client(QUICK, NOBODY, 1)
+    with pytest.raises(Trouble) as caught:
+        client.get(f"{server.url}/files/a.whl", {}, encrypted=False)
+    client.close()
+    assert (caught.value.again, caught.value.wait) == (True, 0.0)
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    """Both forms of RFC 9110 are read; a date that is over means now, and nonsense nothing."""
+    assert retry_after("7") == 7
+    assert retry_after(None) is None
+    assert retry_after("soon") is None
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    later = email.utils.formatdate(time.time() + 1000, usegmt=True)
+    assert 900 < (retry_after(later) or 0) <= 1000
 
 
 def test_a_server_that_asks_for_too_much_patience_is_left(
@@ -358,25 +390,28 @@ def test_a_file_that_changes_meanwhile_is_not_mixed(
 ) -> None:
     """If-Range asks for the rest of the same file; another entity tag brings the whole other."""
     new = BODY[::-1]
-    server.faults["/files/a.whl"] = Fault(
-        cut=100_000, times=1, etags=['"old"', '"new"'], bodies=[BODY, new]
-    )
+    then = Fault(etag='"new"', body=new)
+    server.faults["/files/a.whl"] = Fault(cut=100_000, times=1, etag='"old"', then=then)
     url = f"{server.url}/files/a.whl"
-    after = Fault(etags=['"new"'], body=new)
-
-    def change(_count: int) -> None:
-        if (fault := server.faults["/files/a.whl"]).times == 0 and fault is not after:
-            server.faults["/files/a.whl"] = after
-
-    fetch(source(url, tmp_path / "a.whl", new if hashed else None), tick=change)
+    fetch(source(url, tmp_path / "a.whl", new if hashed else None))
     assert (tmp_path / "a.whl").read_bytes() == new
     assert server.requests[1].headers["if-range"] == '"old"'
     assert [request.status for request in server.requests] == [200, 200]
 
 
+def test_a_range_of_another_file_is_not_joined(server: IndexServer, tmp_path: Path) -> None:
+    """A server that answers If-Range with a part of what changed gives itself away by the tag."""
+    new = BODY[::-1]
+    then = Fault(if_range=False, body=new)
+    server.faults["/files/a.whl"] = Fault(cut=100_000, times=1, then=then)
+    fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl", body=None))
+    assert (tmp_path / "a.whl").read_bytes() == new
+    assert [request.status for request in server.requests] == [200, 206, 200]
+
+
 def test_without_hash_and_tag_nothing_is_joined(server: IndexServer, tmp_path: Path) -> None:
     """A weak tag names what is alike, not the same bytes; then a broken body begins anew."""
-    server.faults["/files/a.whl"] = Fault(cut=1000, times=1, etags=['W/"a"'])
+    server.faults["/files/a.whl"] = Fault(cut=1000, times=1, etag='W/"a"')
     fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl", body=None))
     assert (tmp_path / "a.whl").read_bytes() == BODY
     assert "range" not in server.requests[1].headers
@@ -420,13 +455,16 @@ def test_one_that_fails_does_not_stop_the_others(server: IndexServer, tmp_path: 
 
 def test_a_host_that_is_gone_is_not_asked_for_each_file(tmp_path: Path) -> None:
     """Without a network the first reason is told, and which files lack."""
+    asked = []
+
+    class Counting(Logins):
+        def known(self, url: str) -> Login | None:
+            asked.append(url)
+            return super().known(url)
+
     wanted = [source(f"http://127.0.0.1:9/{n}.whl", tmp_path / f"{n}.whl") for n in range(8)]
-    begun = [0]
-
-    def before(_count: int) -> None:
-        begun[0] += 1
-
-    text = failure(*wanted, jobs=1, tick=before)
+    text = failure(*wanted, jobs=1, credentials=Counting((), {"NETRC": "/nowhere"}))
+    assert asked == [wanted[0].url] * 4
     assert text == (
         "cannot fetch `0.whl` from `127.0.0.1:9`: the connection is refused; 7 more files lack:"
         " `1.whl`, `2.whl`, `3.whl`, `4.whl`, `5.whl` and 2 more"
@@ -522,6 +560,18 @@ def test_an_error_in_tick_ends_the_run(tmp_path: Path) -> None:
         server.faults.clear()
         fetch(wanted)
         assert "range" in server.requests[-1].headers
+
+
+def test_nobody_stays_behind(server: IndexServer, tmp_path: Path) -> None:
+    """A worker that waits for the next byte of a silent server ends with the run."""
+    server.faults["/files/a.whl"] = Fault(drip=1000, pause=600)
+
+    def stop(_count: int) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), tick=stop)
+    assert not [each for each in threading.enumerate() if each.name.startswith("envpack-fetch")]
 
 
 # --- logins -------------------------------------------------------------------------------------
@@ -756,10 +806,16 @@ def test_own_authorities_replace_all_others(tmp_path: Path, tls: ssl.SSLContext)
     with IndexServer(tls=tls) as server:
         text = failure(source(server.put("/a", BODY), tmp_path / "a"), network=network)
     assert "its certificate is not trusted" in text
+
+
+def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
+    """Who names certificates does not want Mozilla's instead, so a wrong path is told, as by uv."""
     (tmp_path / "empty").write_text("")
-    network = Network(cert_files=(str(tmp_path / "empty"),))
-    text = failure(source("https://127.0.0.1:9/a", tmp_path / "a"), network=network)
-    assert text.endswith(f": there is no certificate in `{tmp_path}/empty`")
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        for path in ("/nowhere", f"{tmp_path}/empty"):
+            network = Network.of(UvConfig(env={variable: path}))
+            text = failure(source("https://127.0.0.1:9/a", tmp_path / "a"), network=network)
+            assert text.endswith(f": there is no certificate in `{path}`")
 
 
 def test_the_system_s_authorities(
@@ -834,7 +890,7 @@ def test_settings_are_those_of_uv() -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [{"UV_HTTP_RETRIES": "x"}, {"UV_HTTP_TIMEOUT": "-1"}, {"UV_OFFLINE": "maybe"}]
+    "env", [{"UV_HTTP_RETRIES": "x"}, {"UV_HTTP_TIMEOUT": "0"}, {"UV_OFFLINE": "maybe"}]
 )
 def test_a_setting_that_is_none_is_refused(env: dict[str, str]) -> None:
     """The variable and its value are named."""
@@ -1001,3 +1057,15 @@ def test_an_interrupt_leaves_only_parts(slow: IndexServer, tmp_path: Path) -> No
     slow.faults.clear()
     fetch(*wanted)
     assert names(tmp_path) == [f"{n}.whl" for n in range(6)]
+
+
+def test_an_interrupt_does_not_wait_for_the_silent(tmp_path: Path) -> None:
+    """A server that has not said a word cannot hold up Ctrl-C until the timeout."""
+    with IndexServer(latency=600) as server:
+        wanted = [source(server.put(f"/{n}", BODY), tmp_path / f"{n}") for n in range(3)]
+        with child(wanted) as process:
+            while server.connections < 3:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=25) == 130
+    assert all(name.endswith(".part") for name in names(tmp_path))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from envpack.errors import FetchFault, SourceFault, UsageError
 from envpack.indexes import Authenticate, Index, Login, Logins, read_indexes
@@ -367,16 +368,32 @@ def test_passwords_with_signs_are_masked() -> None:
 # --- the same as uv -----------------------------------------------------------------------------
 
 
-def wheel(folder: Path) -> Path:
+def wheel(folder: Path, name: str = "tiny") -> Path:
     """Write the smallest wheel."""
-    path = folder / "tiny-1.0-py3-none-any.whl"
-    info = "tiny-1.0.dist-info"
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("tiny.py", "")
         file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
         file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         file.writestr(f"{info}/RECORD", "")
     return path
+
+
+def test_the_index_of_the_tests_is_one(tmp_path: Path) -> None:
+    """Its pages are those of PEP 503 and PEP 691, with names in their normal form and hashes."""
+    data = wheel(tmp_path, "Ti_ny").read_bytes()
+    link = f"../../files/Ti_ny-1.0-py3-none-any.whl#sha256={hashlib.sha256(data).hexdigest()}"
+    with IndexServer(tmp_path) as server, urllib3.PoolManager() as client:
+        assert b'<a href="ti-ny/">' in client.request("GET", server.simple).data
+        assert link.encode() in client.request("GET", f"{server.simple}ti-ny/").data
+        accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
+        page = client.request("GET", f"{server.simple}ti-ny/", headers=accept).json()
+        assert page["name"] == "ti-ny"
+        (file,) = page["files"]
+        assert f"{file['url']}#sha256={file['hashes']['sha256']}" == link
+        assert file["size"] == len(data)
+        assert client.request("GET", f"{server.simple}other/").status == 404
 
 
 @pytest.mark.parametrize("kind", ["url", "variables", "netrc", "store"])

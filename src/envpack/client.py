@@ -241,14 +241,14 @@ def _check(reply: Reply) -> None:
     except ValueError:
         words = f"status {status}"
     again = status in _MAYBE_LATER or status >= 500
-    wait = _retry_after(reply.headers.get("retry-after"))
+    wait = retry_after(reply.headers.get("retry-after"))
     if again and wait is not None and wait > _LONGEST_WAIT:
         raise Trouble(f"{words}, and it asks to come back in {wait:.0f} seconds")
     hint = _LOGIN_HINT if status in {401, 403} else None
     raise Trouble(words, again=again, wait=wait, hint=hint)
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header: a number, or a date (RFC 9110, 10.2.3)."""
     if value is None:
         return None

@@ -315,10 +315,18 @@ class _Run:
             part.write(data)
 
     def _pause(self, tries: int, wait: float | None) -> None:
-        """Wait before the next try, as the server asks, or longer each time."""
-        pause = self._network.backoff * 2**tries * random.uniform(0.5, 1.0)  # noqa: S311
-        if self._stop.wait(wait if wait is not None else min(pause, _LONGEST_PAUSE)):
+        if self._stop.wait(pause_before(tries, wait, self._network.backoff)):
             raise _Stopped
+
+
+def pause_before(tries: int, wait: float | None, backoff: float) -> float:
+    """Return the seconds before another try: what the server said, or longer each time.
+
+    Workers that failed together do not come back together.
+    """
+    if wait is not None:
+        return wait
+    return min(backoff * 2.0**tries, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _begins_at(status: int, content_range: str) -> int | None:

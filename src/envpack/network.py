@@ -39,13 +39,15 @@ class Network:
     def of(cls, config: UvConfig) -> Network:
         """Read uv's variables and settings. Raises UsageError for a value that is none."""
         env = config.env
-        timeout = _number(env, ("UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "HTTP_TIMEOUT"), 30)
+        timeout = _number(
+            env, ("UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "HTTP_TIMEOUT"), 30, least=1
+        )
         files, folders = _certificates(env)
         insecure = env.get("UV_INSECURE_HOST", "").replace(",", " ").split()
         return cls(
             timeout=timeout,
-            connect_timeout=_number(env, ("UV_HTTP_CONNECT_TIMEOUT",), min(timeout, 10)),
-            retries=int(_number(env, ("UV_HTTP_RETRIES",), 3)),
+            connect_timeout=_number(env, ("UV_HTTP_CONNECT_TIMEOUT",), min(timeout, 10), least=1),
+            retries=int(_number(env, ("UV_HTTP_RETRIES",), 3, least=0)),
             offline=config.flag(("UV_OFFLINE",), ("offline",)),
             proxies=_proxies(config),
             no_proxy=_no_proxy(config),
@@ -72,15 +74,15 @@ class Network:
         return realm.host in self.insecure or f"{realm.host}:{realm.port}" in self.insecure
 
 
-def _number(env: Mapping[str, str], names: Sequence[str], default: float) -> float:
+def _number(env: Mapping[str, str], names: Sequence[str], default: float, *, least: int) -> float:
     for name in names:
         if text := env.get(name):
             try:
                 number = float(text)
             except ValueError:
                 number = -1.0
-            if not 0 <= number < float("inf"):
-                raise UsageError(f"`{name}` is `{text}`, which is no number")
+            if not least <= number < float("inf"):
+                raise UsageError(f"`{name}` is `{text}`, which is no number from {least} up")
             return number
     return default
 
@@ -120,17 +122,13 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
 
 
 def _certificates(env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return files and folders of certificates that replace all others, as far as they exist."""
-    own = (env.get("SSL_CERT_FILE", ""), *env.get("SSL_CERT_DIR", "").split(os.pathsep))
-    files = tuple(path for path in own[:1] if os.path.isfile(path))
-    folders = tuple(path for path in own[1:] if os.path.isdir(path))
-    bundle = env.get("REQUESTS_CA_BUNDLE", "")  # not uv's, but what many companies set
+    """Return files and folders of certificates that replace all others, be they there or not."""
+    files = tuple(filter(None, [env.get("SSL_CERT_FILE")]))
+    folders = tuple(filter(None, env.get("SSL_CERT_DIR", "").split(os.pathsep)))
+    bundle = env.get("REQUESTS_CA_BUNDLE")  # not uv's, but what many companies set
     if files or folders or not bundle:
         return files, folders
-    return (
-        (bundle,) if os.path.isfile(bundle) else (),
-        (bundle,) if os.path.isdir(bundle) else (),
-    )
+    return ((), (bundle,)) if os.path.isdir(bundle) else ((bundle,), ())
 
 
 def trust(network: Network) -> ssl.SSLContext:
@@ -142,7 +140,7 @@ def trust(network: Network) -> ssl.SSLContext:
                 context.load_verify_locations(cafile=path)
             except (ssl.SSLError, OSError):  # uv skips what is no certificate too
                 continue
-        if not context.cert_store_stats()["x509_ca"]:
+        if not context.cert_store_stats()["x509"]:
             places = ", ".join(f"`{path}`" for path in (*network.cert_files, *network.cert_dirs))
             raise FetchFault(f"there is no certificate in {places}")
     elif network.system_certs:
@@ -164,9 +162,10 @@ def trust(network: Network) -> ssl.SSLContext:
 def _cert_paths(network: Network) -> Iterator[str]:
     """Yield each file once: folders of certificates are full of links to the same ones."""
     seen = set()
+    folders = [folder for folder in network.cert_dirs if os.path.isdir(folder)]
     for path in (
         *network.cert_files,
-        *(os.path.join(d, name) for d in network.cert_dirs for name in sorted(os.listdir(d))),
+        *(os.path.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))),
     ):
         real = os.path.realpath(path)
         if real not in seen and os.path.isfile(real):
