@@ -112,7 +112,8 @@ def test_a_file_comes_whole_and_once(server: IndexServer, tmp_path: Path) -> Non
     assert Path(wanted.path).read_bytes() == BODY
     assert names(tmp_path / "new") == ["a.whl"]
     assert fetch(wanted)[wanted.path] == Fetched(sha256(BODY), len(BODY), False, False)
-    assert server.paths() == ["/files/a.whl"]
+    (request,) = server.requests
+    assert request.headers["accept-encoding"] == "identity"
 
 
 def test_a_wrong_file_is_replaced_and_that_is_said(server: IndexServer, tmp_path: Path) -> None:

@@ -135,6 +135,10 @@ def test_never_means_never() -> None:
     assert logins.known(URL) is None
     assert logins.found(URL) is None
     assert logins.known(URL.replace("//", "//me:pw@")) is None
+    beside = Index(
+        "https://h.test/a", user="me", password=PASSWORD, authenticate=Authenticate.NEVER
+    )
+    assert Logins([beside], {"NETRC": "/nowhere"}).found("https://h.test/b") is None
 
 
 def test_always_is_an_error_without_a_login(tmp_path: Path) -> None:
