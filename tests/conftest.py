@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ["tests.shop"]
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C be tested where the tests themselves were started in the background.

@@ -225,6 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client has gone
             self.close_connection = True
 
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
+
     def do_CONNECT(self) -> None:
         """Carry bytes both ways until one side ends."""
         self.index.tunnels.append(self.path)
@@ -296,6 +298,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**length, **headers, **fault.headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         for data in _pieces(body if fault.cut is None else body[: fault.cut], fault.drip):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if fault.chunked else data)
             if fault.drip is not None and self.index.closing.wait(fault.pause):

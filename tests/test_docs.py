@@ -25,12 +25,15 @@ from envpack.manifest import NAME
 from envpack.model import Reason
 from envpack.presets import PRESETS, usage_lines
 from envpack.relocate import RELOCATORS
+from envpack.uv import Uv
 from tests.trees import make_environment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 RUNNABLE = frozenset({"cp", "envpack", "mkdir", "tar", "unzip"})
+
+LOCKED = (["envpack", "download"], ["envpack", "sync"])
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -217,12 +220,17 @@ def test_a_wrong_command_would_be_found() -> None:
         command.make_context("pack", rest, parent=top)
 
 
+def is_runnable(words: list[str]) -> bool:
+    """Say whether a call needs neither a network nor a lock."""
+    return words[0] in RUNNABLE and words[:2] not in LOCKED
+
+
 FLOWS = {
     page: flow
     for page in PAGES
     if (
         flow := [
-            line for line in commands(page) if all(words[0] in RUNNABLE for words in calls(line))
+            line for line in commands(page) if all(is_runnable(words) for words in calls(line))
         ]
     )
 }
@@ -270,3 +278,24 @@ def test_flows_work_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
         assert python.is_file()
         assert not python.is_symlink()
         assert (folder / "lib/python3.12/site-packages/six.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["download.md", "sync.md", "offline.md"])
+def test_pages_about_locks(
+    name: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command of the page works, one after the other, in a locked project."""
+    shim = tmp_path / "bin" / "envpack"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m envpack "$@"\n')
+    shim.chmod(0o755)
+    uv = os.path.dirname(Uv.find().path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(shim.parent), uv, os.environ["PATH"]]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    lines = commands(DOCS / name)
+    assert lines
+    script = "\n".join(lines)
+    done = subprocess.run(
+        ["sh", "-euc", script], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -14,37 +14,52 @@ from envpack.errors import EnvpackError
 from envpack.version import VERSION
 
 if TYPE_CHECKING:
+    from envpack.download_report import DownloadReport
+    from envpack.downloading import download
     from envpack.editable import EditableMode
+    from envpack.listener import Listener
+    from envpack.lock import Scope
     from envpack.native_host import BundleLibs
     from envpack.options import LinkMode
-    from envpack.packing import Listener, StrictError, pack
+    from envpack.packing import StrictError, pack
     from envpack.report import PackReport
     from envpack.select import Filter
+    from envpack.syncing import SyncReport, sync
 
 __all__ = [
     "BundleLibs",
+    "DownloadReport",
     "EditableMode",
     "EnvpackError",
     "Filter",
     "LinkMode",
     "Listener",
     "PackReport",
+    "Scope",
     "StrictError",
+    "SyncReport",
     "__version__",
+    "download",
     "pack",
+    "sync",
 ]
 
 __version__ = VERSION
 
 _HOMES = {
     "BundleLibs": "native_host",
+    "DownloadReport": "download_report",
     "EditableMode": "editable",
     "Filter": "select",
     "LinkMode": "options",
-    "Listener": "packing",
+    "Listener": "listener",
     "PackReport": "report",
+    "Scope": "lock",
     "StrictError": "packing",
+    "SyncReport": "syncing",
+    "download": "downloading",
     "pack": "packing",
+    "sync": "syncing",
 }
 
 

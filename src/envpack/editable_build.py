@@ -43,7 +43,8 @@ _PINS_FOR = ("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_", "VCS_VERSIONING_PRETEND_VERS
 class Project:
     """What is to be built: an installed name and version, and the directory they came from.
 
-    `metadata` is the installed METADATA file, "" if there is none.
+    `version` is "" where only a build can tell it, and `metadata` is the installed METADATA file,
+    "" if there is none.
     """
 
     name: str
@@ -104,6 +105,8 @@ def _build(
         name=f"{project.name}-{project.version}",  # versioneer reads the version from it
         whole=whole and anchor != project.source,
     )
+    if not project.version and _is_dynamic(table):
+        _bring_history(anchor, os.path.join(folder, "source", f"{project.name}-{project.version}"))
     pkg_info = os.path.join(copy, "PKG-INFO")
     if project.metadata and _is_dynamic(table) and not os.path.lexists(pkg_info):
         # By it a backend knows an unpacked sdist, whose version is not git's to tell.
@@ -113,6 +116,13 @@ def _build(
     return uv.build_wheel(
         copy, out, python=python, offline=offline, env=env, project=project.source
     )
+
+
+def _bring_history(anchor: str, top: str) -> None:
+    """Copy the repository's own folder to a copied tree, for backends that ask it for a version."""
+    history = os.path.join(anchor, ".git")
+    if os.path.isdir(history):
+        shutil.copytree(history, os.path.join(top, ".git"), symlinks=True)
 
 
 def install_wheels(

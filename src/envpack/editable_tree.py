@@ -20,6 +20,7 @@ _LARGE = 64 << 20  # a data set; the temporary copy links to it
 _SMALL = 1 << 20  # a readme or a licence; what lies beside the project is copied up to this
 # Files of a parent directory that would make uv or a backend see another project.
 _OF_THE_PARENT = frozenset({"pyproject.toml", "setup.cfg", "setup.py", "uv.lock", "uv.toml"})
+_MARKS = ("pyvenv.cfg", "CACHEDIR.TAG", "envpack.json")
 PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 _TEXTS = (".build", ".cfg", ".in", ".py", ".toml")
 _MODULES = (".py", ".so", ".pyd", ".pyx")
@@ -31,8 +32,8 @@ def is_cache(path: str) -> bool:
 
 
 def _is_marked(path: str) -> bool:
-    """Say whether a directory declares itself an environment (PEP 405) or a cache."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in ("pyvenv.cfg", "CACHEDIR.TAG"))
+    """Say whether a directory declares itself an environment (PEP 405), a cache, or a download."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in _MARKS)
 
 
 def files_below(folder: str) -> Iterator[tuple[str, str]]:

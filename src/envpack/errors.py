@@ -7,6 +7,7 @@ EnvpackError               exit 1: could not
 ├── UnsupportedBase        the interpreter under ENV is of a kind that is not packed
 ├── SourceFault            a file of ENV or its interpreter cannot be read, or changed meanwhile
 ├── EditableFault          an editable install cannot be made into real files
+├── ProjectFault           the project or its lock is missing, stale, or of another shape
 ├── OutputFault            OUT cannot be written
 ├── FetchFault             a file cannot be had from the network
 └── ToolFault              uv is missing or failed (`uv.UvFault` adds what it printed)
@@ -56,6 +57,10 @@ class SourceFault(EnvpackError):
 
 class EditableFault(EnvpackError):
     """An editable distribution cannot become real files."""
+
+
+class ProjectFault(EnvpackError):
+    """The project or its lock file is missing, stale, or does not cover what is asked for."""
 
 
 class OutputFault(EnvpackError):

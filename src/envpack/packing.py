@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -18,6 +18,7 @@ from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
+from envpack.listener import Listener, Silent
 from envpack.model import Disk, Entry, Format, Inline, Plan
 from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
@@ -31,32 +32,6 @@ from envpack.select import Filter
 from envpack.uv import Uv
 
 _T = TypeVar("_T")
-
-
-class Listener(Protocol):
-    """Is told how far a pack has come; may raise to stop it."""
-
-    def say(self, text: str) -> None:
-        """Take one line about what is going on."""
-
-    def planned(self, files: int, size: int) -> None:
-        """Take the number of members and the bytes that will be read."""
-
-    def tick(self, files: int, size: int) -> None:
-        """Take the members and bytes done so far."""
-
-
-class Silent:
-    """A Listener that keeps quiet."""
-
-    def say(self, text: str) -> None:
-        """Ignore the line."""
-
-    def planned(self, files: int, size: int) -> None:
-        """Ignore the totals."""
-
-    def tick(self, files: int, size: int) -> None:
-        """Ignore the progress."""
 
 
 def pack(

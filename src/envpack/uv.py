@@ -93,11 +93,12 @@ _SET = {
 
 
 class UvFault(ToolFault):
-    """A run of uv failed; `stderr` is all it said, without credentials."""
+    """A run of uv failed: `stderr` is all it said, without credentials, `reason` its last words."""
 
     def __init__(self, message: str, *, hint: str | None = None, stderr: str = "") -> None:
         super().__init__(message, hint=hint)
         self.stderr = stderr
+        self.reason = last_words(stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +125,21 @@ class Uv:
 
     def version(self) -> str:
         """Return uv's version, such as "0.13.8"."""
-        words = self._run("ask uv for its version", ["--version"]).split()
+        words = self.run("ask uv for its version", ["--version"]).split()
         return words[1] if len(words) > 1 else ""
 
     def cache_dir(self) -> str:
         """Return the absolute path of uv's cache."""
-        return os.path.abspath(self._run("ask uv for its cache", ["cache", "dir"]).strip())
+        return os.path.abspath(self.run("ask uv for its cache", ["cache", "dir"]).strip())
+
+    def find_python(self, request: str = "") -> str:
+        """Return the path of the interpreter that uv finds for a request such as "3.12", or any.
+
+        Neither a project nor an active environment has a say. Raises UvFault if there is none.
+        """
+        args = ["python", "find", "--no-project", "--system", "--resolve-links"]
+        args += [request] if request else []
+        return self.run(f"find Python {request}".strip(), args).strip()
 
     def build_wheel(
         self,
@@ -152,7 +162,7 @@ class Uv:
         args += ["--offline"] if offline else []
         flags = f"-g0 -ffile-prefix-map={shlex.quote(source)}=."
         env = {**env, **{name: _appended(name, flags) for name in ("CFLAGS", "CXXFLAGS")}}
-        self._run(f"build `{os.path.basename(source)}`", [*args, source], env)
+        self.run(f"build `{os.path.basename(source)}`", [*args, source], env)
         wheels = sorted(name for name in os.listdir(out) if name.endswith(".whl"))
         if len(wheels) != 1:
             raise UvFault(f"uv built {len(wheels)} wheels of `{os.path.basename(source)}`, not one")
@@ -161,7 +171,7 @@ class Uv:
     def venv(self, path: str, *, python: str) -> None:
         """Create a virtual environment at `path`, which does not exist, on `python`."""
         args = ["venv", "--no-project", "--no-config", "--offline", "--python", python, path]
-        self._run("create a temporary environment", args)
+        self.run("create a temporary environment", args)
 
     def install(self, venv: str, wheels: Sequence[str]) -> None:
         """Install wheel files, and nothing else, as real files into the environment `venv`.
@@ -170,13 +180,13 @@ class Uv:
         """
         args = ["pip", "install", "--no-config", "--no-cache", "--offline", "--no-index"]
         args += ["--no-deps", "--link-mode", "copy", "--python", venv]
-        self._run("install the built wheels", [*args, *wheels])
+        self.run("install the built wheels", [*args, *wheels])
 
     def auth_token(self, service: str, user: str | None) -> str | None:
         """Return the password or token that `uv auth login` stored for a URL, None if none."""
         args = ["auth", "token", "--no-config", *(["--username", user] if user else []), service]
         try:
-            return self._run("ask uv for a login", args).removesuffix("\n")
+            return self.run("ask uv for a login", args).removesuffix("\n")
         except UvFault:  # there is none, or this uv is older than its store
             return None
 
@@ -190,13 +200,13 @@ class Uv:
         args = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
         args += ["--python", sys.executable, "--target", into]
         args += ["--python-platform", f"{target.arch}-unknown-linux-musl", f"uv=={version}"]
-        self._run(f"fetch uv {version} for {target}", args)
+        self.run(f"fetch uv {version} for {target}", args)
         path = os.path.join(into, "bin", "uv")
         if not os.path.isfile(path):
             raise UvFault(f"the wheel of uv {version} for {target} holds no `bin/uv`")
         return path
 
-    def _run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
+    def run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
         command = [self.path, "--color", "never", *args]
         env = child_environment(os.environ, env or {})
@@ -207,14 +217,36 @@ class Uv:
         return out.decode("utf-8", "surrogateescape")
 
 
-def run_python(python: str, args: Sequence[str], data: bytes, *, what: str) -> bytes:
+def clone(url: str, commit: str, into: str) -> None:
+    """Check out `commit` of the git repository `url` at `into`, submodules included.
+
+    All of its history comes along, as build backends read versions from tags. Raises ToolFault.
+    """
+    env = child_environment(os.environ, {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"})
+    steps = (
+        ["clone", "--quiet", "--no-checkout", url, into],
+        ["-C", into, "checkout", "--quiet", commit],
+        ["-C", into, "submodule", "--quiet", "update", "--init", "--recursive"],
+    )
+    for step in steps:
+        code, _, err = _finished(["git", *step], env, hint="install git")
+        if code != 0:
+            lines = [line for line in masked(err.decode("utf-8", "replace")).splitlines() if line]
+            told = next((line for line in lines if line.startswith(("fatal:", "error:"))), "")
+            reason = (told or (lines or ["it gave no reason"])[-1]).partition(": ")[2] or told
+            raise ToolFault(f"git cannot fetch `{commit[:12]}` of `{masked(url)}`: {reason}")
+
+
+def run_python(
+    python: str, args: Sequence[str], data: bytes, *, what: str, site: bool = False
+) -> bytes:
     """Run a Python with `data` as its stdin and return its stdout; it writes no bytecode.
 
-    Neither site-packages nor the shell's variables for Python matter to it. Not `-I`, which would
-    ignore PYTHONHASHSEED too. Raises ToolFault; `what` completes "cannot …".
+    Its site-packages matter only with `site`, and the shell's variables for Python never. Not `-I`,
+    which would ignore PYTHONHASHSEED too. Raises ToolFault; `what` completes "cannot …".
     """
     shell = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [python, "-S", "-s", "-B", "-X", "utf8", *args]
+    command = [python, *([] if site else ["-S"]), "-s", "-B", "-X", "utf8", *args]
     code, out, err = _finished(command, child_environment(shell, {}), data)
     if code != 0:
         lines = masked(err.decode("utf-8", "replace")).split("\n")

@@ -9,7 +9,9 @@ from types import FrameType
 import click
 
 from envpack.cli import console
+from envpack.cli.download import download
 from envpack.cli.pack import pack
+from envpack.cli.sync import sync
 from envpack.errors import EnvpackError
 from envpack.version import VERSION
 
@@ -24,6 +26,8 @@ def cli() -> None:
 
 
 cli.add_command(pack)
+cli.add_command(download)
+cli.add_command(sync)
 
 
 def main(args: list[str] | None = None) -> None:

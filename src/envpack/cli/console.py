@@ -71,7 +71,8 @@ class Progress:
     Also what a pack is told to say while it runs: always with `verbose`, never with `quiet`.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool, verb: str = "packing") -> None:
+        self._verb = verb
         self._quiet = quiet
         self._verbose = verbose
         self._bar: Any = None
@@ -91,9 +92,9 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-        columns = (TextColumn("packing"), BarColumn(), DownloadColumn())
+        columns = (TextColumn(self._verb), BarColumn(), DownloadColumn())
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("packing", total=size)
+        self._task = self._bar.add_task(self._verb, total=size)
         self._bar.start()
 
     def tick(self, files: int, size: int) -> None:

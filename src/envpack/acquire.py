@@ -1,0 +1,368 @@
+"""What a lock names, brought into a folder: fetched as it is, or built where there is no wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+)
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from envpack.builds import BuildFault, Recipe, Workshop
+from envpack.choice import Choice, Lack
+from envpack.errors import ProjectFault
+from envpack.fetch import Fetched
+from envpack.fetch import Source as File
+from envpack.parallel import Pool
+from envpack.platforms import Target
+from envpack.urls import shown
+from envpack.wheelhouse import SDISTS, WHEELS, Built, Listed, Origin, Record, Stored
+
+
+class Fetch(Protocol):
+    """How files come here: all of them, by their destinations."""
+
+    def __call__(self, files: Sequence[File], /) -> dict[str, Fetched]:
+        """Fetch what is not there yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A package that a target will not find a wheel of; `sdist` is the path of what is there."""
+
+    name: str
+    version: str
+    targets: tuple[Target, ...]
+    why: str
+    sdist: str = ""
+
+
+@dataclass(slots=True)
+class Acquired:
+    """What became of the choices: packages in the lock's order, and what is lacking."""
+
+    packages: tuple[Listed, ...]
+    lacking: tuple[Lacking, ...]
+    fetched: int = 0
+    built: int = 0
+    build_packages: tuple[Listed, ...] = ()
+
+    def add_build(self, more: Acquired) -> None:
+        """Add what only builds need."""
+        known = {(one.name, one.version, str(one.marker)) for one in self.build_packages}
+        fresh = [p for p in more.packages if (p.name, p.version, str(p.marker)) not in known]
+        self.build_packages = (*self.build_packages, *fresh)
+        self.lacking = (*self.lacking, *more.lacking)
+        self.fetched += more.fetched
+        self.built += more.built
+
+
+@dataclass(slots=True)
+class _Item:
+    """One package of the lock on its way."""
+
+    package: Package
+    wheels: dict[str, Stored] = field(default_factory=dict)
+    sdist: Stored | None = None
+    kept: bool = False
+    lacking: list[Lacking] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquirer:
+    """Brings choices into `folder`; `base` is what relative paths of the lock start from.
+
+    `previous` is what the folder held before, whose builds serve again. `build` is whether
+    anything is built, and `keep_sdists` whether an sdist stays beside the wheel made of it.
+    """
+
+    folder: str
+    base: str
+    root: str
+    workshop: Workshop
+    fetch: Fetch
+    pool: Pool
+    previous: Record | None
+    build: bool
+    keep_sdists: bool
+    say: Callable[[str], None]
+    version: str
+
+    def acquire(self, choices: Sequence[Choice], lacks: Sequence[Lack]) -> Acquired:
+        """Fetch, then build; raises FetchFault, BuildFault, ProjectFault."""
+        items: dict[int, _Item] = {}
+        for choice in choices:
+            items.setdefault(id(choice.package), _Item(choice.package))
+        pending = [choice for choice in choices if not isinstance(choice.source, PackageWheel)]
+        reused = {id(choice): self._reused(choice, items) for choice in pending}
+        files = {}
+        for choice in choices:
+            needed = choice.targets == () or not reused.get(id(choice))
+            needed = needed or (self.keep_sdists and isinstance(choice.source, PackageSdist))
+            if needed and (file := self._file(choice)) is not None:
+                files[file.path] = file
+        fetched = self.fetch(list(files.values()))
+        for choice in choices:
+            self._take(choice, items[id(choice.package)], fetched)
+        todo = [choice for choice in pending if choice.targets and not reused[id(choice)]]
+        tasks = [(partial(self._settle, choice, items[id(choice.package)]), 1) for choice in todo]
+        built = sum(self.pool.ordered(tasks, budget=self.pool.jobs))
+        self._drop_sdists(items.values())
+        lacking = [lack for item in items.values() for lack in item.lacking]
+        lacking += [_lacking(lack) for lack in lacks]
+        return Acquired(
+            packages=tuple(listed for item in items.values() if (listed := _listed(item))),
+            lacking=_merged(lacking),
+            fetched=sum(each.fetched for each in fetched.values()),
+            built=built,
+        )
+
+    # ---- files -------------------------------------------------------------------------------
+
+    def _file(self, choice: Choice) -> File | None:
+        """Return what must be fetched for a choice, None for a repository or directory."""
+        source = choice.source
+        if isinstance(source, PackageVcs | PackageDirectory):
+            return None
+        url = source.url or "file://" + os.path.normpath(os.path.join(self.base, source.path or ""))
+        path = os.path.join(self.folder, *self._place(source).split("/"))
+        return File(url, path, dict(source.hashes), source.size)
+
+    def _place(self, source: PackageWheel | PackageSdist | PackageArchive) -> str:
+        """Return the name in the folder of a file that the lock names."""
+        if isinstance(source, PackageArchive):
+            name = posixpath.basename((source.url or source.path or "").split("#")[0].split("?")[0])
+        else:
+            name = source.filename
+        if not name or "\\" in name or name.startswith("."):
+            raise ProjectFault(f"the lock names a file `{name}`, which is no distribution")
+        return f"{WHEELS if _is_wheel(name) else SDISTS}/{name}"
+
+    def _take(self, choice: Choice, item: _Item, fetched: dict[str, Fetched]) -> None:
+        """Note a file that is there now."""
+        source = choice.source
+        if isinstance(source, PackageVcs | PackageDirectory):
+            return
+        place = self._place(source)
+        done = fetched.get(os.path.join(self.folder, *place.split("/")))
+        if done is None:
+            return
+        stored = Stored(
+            path=place,
+            name=item.package.name,
+            version=str(item.package.version or _version_in(place)),
+            sha256=done.sha256,
+            size=done.size,
+            origin=self._origin(choice),
+        )
+        if _is_wheel(place):
+            item.wheels[place] = stored
+        else:
+            item.sdist = stored
+            item.kept = item.kept or self.keep_sdists or not choice.targets
+
+    def _origin(self, choice: Choice) -> Origin:
+        package, source = choice.package, choice.source
+        if isinstance(source, PackageVcs):
+            return Origin(
+                git=_repository(source.url or source.path or ""),
+                commit=source.commit_id,
+                requested=source.requested_revision or "",
+                subdirectory=source.subdirectory or "",
+            )
+        if isinstance(source, PackageDirectory):
+            place = os.path.normpath(os.path.join(self.base, source.path))
+            below = os.path.relpath(place, self.root).replace(os.sep, "/")
+            return Origin(path=below, editable=bool(source.editable))
+        subdirectory = source.subdirectory or "" if isinstance(source, PackageArchive) else ""
+        return Origin(
+            index=shown(str(package.index or "")),
+            url=shown(source.url or ""),
+            subdirectory=subdirectory,
+            hashes=dict(source.hashes),
+        )
+
+    # ---- builds ------------------------------------------------------------------------------
+
+    def _recipe(self, choice: Choice, sdist: Stored | None) -> Recipe:
+        package, source = choice.package, choice.source
+        name, version = str(package.name), str(package.version or "")
+        if isinstance(source, PackageDirectory):
+            place = os.path.normpath(os.path.join(self.base, source.path))
+            return self.workshop.directory(name, version, place)
+        if isinstance(source, PackageVcs):
+            url = source.url or os.path.join(self.base, source.path or "")
+            return self.workshop.repository(name, url, source.commit_id, source.subdirectory or "")
+        assert sdist is not None
+        path = os.path.join(self.folder, *sdist.path.split("/"))
+        if isinstance(source, PackageArchive) and source.subdirectory:
+            return self.workshop.archive(name, path, sdist.sha256, source.subdirectory)
+        return self.workshop.sdist(name, path, sdist.sha256)
+
+    def _reused(self, choice: Choice, items: dict[int, _Item]) -> bool:
+        """Take the wheels that an earlier run built of the same; say whether they are enough."""
+        if self.previous is None or not choice.targets:
+            return False
+        source = choice.source
+        if isinstance(source, PackageSdist | PackageArchive):
+            key = source.hashes.get("sha256", "")
+            if isinstance(source, PackageArchive) and source.subdirectory:
+                key += f"#{source.subdirectory}"
+        else:
+            key = self._recipe(choice, None).source
+        item = items[id(choice.package)]
+        for stored in self.previous.files:
+            fits = stored.built is not None and stored.name == str(choice.package.name)
+            if fits and stored.built and stored.built.source == key and self._is_right(stored):
+                item.wheels[stored.path] = stored
+        return not self._unserved(item, choice.targets)
+
+    def _is_right(self, stored: Stored) -> bool:
+        if stored.built is None or stored.built.platform != str(self.workshop.here):
+            return False
+        try:
+            with open(os.path.join(self.folder, *stored.path.split("/")), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == stored.sha256
+        except OSError:
+            return False
+
+    def _unserved(self, item: _Item, targets: Iterable[Target]) -> list[Target]:
+        built = [wheel.file for wheel in item.wheels.values()]
+        return [t for t in targets if not any(self.workshop.serves(name, t) for name in built)]
+
+    def _settle(self, choice: Choice, item: _Item) -> int:
+        """Build what the targets need, and note what they lack; return the number of wheels."""
+        if _is_wheel(self._place_of(choice)):
+            return 0
+        pending = self._unserved(item, choice.targets)
+        name, version = str(item.package.name), str(item.package.version or "")
+        if not self.build:
+            why = "it has no wheel, and nothing was to be built"
+            item.lacking.append(Lacking(name, version, tuple(pending), why, _path(item.sdist)))
+            item.kept = True
+            return 0
+        recipe, number, why = self._recipe(choice, item.sdist), 0, ""
+        served = len(pending) < len(choice.targets)
+        for python in self.workshop.order(pending):
+            wanting = [target for target in pending if target.python == python]
+            mine = any(self.workshop.is_mine(target) for target in wanting)
+            if not wanting or (served and not mine):
+                continue
+            self.say(f"Building {name} for Python {python}")
+            try:
+                path = self.workshop.wheel(recipe, python)
+            except BuildFault as error:
+                if mine or item.sdist is None:
+                    raise
+                why = str(error)
+                break
+            stored = self._store(path, choice, recipe, str(python))
+            item.wheels[stored.path] = stored
+            number, served = number + 1, True
+            pending = self._unserved(item, pending)
+        if pending:
+            why = why or "it has no wheel, and what is built here runs here alone"
+            version = version or next((w.version for w in item.wheels.values()), "")
+            item.lacking.append(Lacking(name, version, tuple(pending), why, _path(item.sdist)))
+            item.kept = True
+        return number
+
+    def _place_of(self, choice: Choice) -> str:
+        source = choice.source
+        if isinstance(source, PackageVcs | PackageDirectory):
+            return ""
+        return self._place(source)
+
+    def _store(self, path: str, choice: Choice, recipe: Recipe, python: str) -> Stored:
+        """Move a wheel that was built into the folder."""
+        file = os.path.basename(path)
+        place = f"{WHEELS}/{file}"
+        target = os.path.join(self.folder, WHEELS, file)
+        shutil.move(path, f"{target}.part")
+        os.replace(f"{target}.part", target)
+        with open(target, "rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return Stored(
+            path=place,
+            name=str(choice.package.name),
+            version=_version_in(place),
+            sha256=digest,
+            size=os.path.getsize(target),
+            origin=self._origin(choice),
+            built=Built(self.version, python, str(self.workshop.here), recipe.source),
+        )
+
+    def _drop_sdists(self, items: Iterable[_Item]) -> None:
+        """Remove the sdists that were fetched for their wheels' sake alone."""
+        for item in items:
+            if item.sdist is not None and not item.kept:
+                os.unlink(os.path.join(self.folder, *item.sdist.path.split("/")))
+                item.sdist = None
+
+
+def _repository(url: str) -> str:
+    """Return a repository's URL without a login; the user of `ssh://git@…` is none."""
+    parts = urlsplit(url)
+    if parts.scheme.endswith("ssh") and parts.username and not parts.password:
+        return url
+    return shown(url)
+
+
+def _is_wheel(name: str) -> bool:
+    return name.endswith(".whl")
+
+
+def _path(stored: Stored | None) -> str:
+    return stored.path if stored else ""
+
+
+def _version_in(place: str) -> str:
+    """Return the version that a wheel's name tells, "" for other files."""
+    try:
+        return str(parse_wheel_filename(posixpath.basename(place))[1])
+    except InvalidWheelFilename:
+        return ""
+
+
+def _listed(item: _Item) -> Listed | None:
+    """Return a package as the folder's own lock names it, None if no file of it is there."""
+    wheels = tuple(item.wheels[path] for path in sorted(item.wheels))
+    files = [*wheels, *([item.sdist] if item.sdist else [])]
+    if not files:
+        return None
+    package = item.package
+    version = str(package.version or next((file.version for file in files if file.version), ""))
+    index = shown(str(package.index or ""))
+    return Listed(str(package.name), version, package.marker, wheels, item.sdist, index)
+
+
+def _lacking(lack: Lack) -> Lacking:
+    package = lack.package
+    why = "the lock has neither a fitting wheel nor an sdist"
+    return Lacking(str(package.name), str(package.version or ""), (lack.target,), why)
+
+
+def _merged(lacking: Iterable[Lacking]) -> tuple[Lacking, ...]:
+    """Join what is said of one package for several targets."""
+    found: dict[tuple[str, str, str, str], list[Target]] = {}
+    for one in lacking:
+        found.setdefault((one.name, one.version, one.why, one.sdist), []).extend(one.targets)
+    return tuple(
+        Lacking(name, version, tuple(targets), why, sdist)
+        for (name, version, why, sdist), targets in found.items()
+    )

@@ -1,0 +1,168 @@
+"""Which of a lock's distributions each platform and Python takes: what uv would, and no other.
+
+Source: the *pylock.toml* specification (installation), whose steps `Pylock.select` takes too; that
+one stops at the first package without a fitting file, here every package has its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from packaging.markers import Marker
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+)
+from packaging.tags import Tag, create_compatible_tags_selector
+from packaging.utils import parse_wheel_filename
+
+from envpack.platforms import STANDARD, Platform, Python, Target
+
+Source: TypeAlias = PackageWheel | PackageSdist | PackageArchive | PackageVcs | PackageDirectory
+
+_RARE = tuple(
+    Platform("linux", arch, "gnu", (2, 28))
+    for arch in ("i686", "armv7l", "ppc64le", "s390x", "riscv64")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One file or tree of the lock, and the targets that take it.
+
+    `targets` is empty for what goes along though no target asked for it.
+    """
+
+    package: Package
+    source: Source
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A package of which the lock has no file for a target."""
+
+    package: Package
+    target: Target
+
+
+def targets_of(
+    platforms: Sequence[Platform] | None, pythons: Sequence[Python], supported: Sequence[Marker]
+) -> tuple[Target, ...]:
+    """Return the combinations to choose for; None stands for every platform of the lock.
+
+    `supported` are the environments that the project limits itself to, if it does.
+    """
+    every = platforms is None
+    pairs = [Target(p, v) for p in (STANDARD if platforms is None else platforms) for v in pythons]
+    return tuple(pair for pair in pairs if not every or _is_supported(pair, supported))
+
+
+def choose(
+    pylock: Pylock, targets: Sequence[Target], *, every: Sequence[Python] = (), sdists: bool = False
+) -> tuple[tuple[Choice, ...], tuple[Lack, ...]]:
+    """Return what the targets take, in the lock's order, and what they lack.
+
+    All wheels that one of the Pythons `every` can take go along, whatever their platform, and with
+    `sdists` every sdist.
+    """
+    takers: dict[tuple[int, int], list[Target]] = {}
+    lacks: dict[tuple[int, Target], None] = {}
+    for target in targets:
+        for index in _wanted_by(pylock.packages, target):
+            at = _taken(_sources(pylock.packages[index]), target.tags)
+            if at is None:
+                lacks[index, target] = None
+            else:
+                takers.setdefault((index, at), []).append(target)
+    seen = {index for index, _ in takers}
+    for index, package in enumerate(pylock.packages):
+        pythons = _wanting(package, every)
+        wanted = index in seen or bool(pythons)
+        for at, source in enumerate(_sources(package)):
+            if _goes_along(source, pythons, sdists=sdists and wanted):
+                takers.setdefault((index, at), [])
+    choices = (
+        Choice(pylock.packages[index], _sources(pylock.packages[index])[at], tuple(wanting))
+        for (index, at), wanting in sorted(takers.items())
+    )
+    return tuple(choices), tuple(Lack(pylock.packages[index], target) for index, target in lacks)
+
+
+def _goes_along(source: Source, pythons: Iterable[Python], *, sdists: bool) -> bool:
+    """Say whether a file goes along though no target takes it."""
+    if isinstance(source, PackageWheel):
+        return any(_suits(source, python) for python in pythons)
+    return sdists and isinstance(source, PackageSdist)
+
+
+def _sources(package: Package) -> tuple[Source, ...]:
+    """Return where a package can come from: one of a kind, or wheels and then the sdist."""
+    for only in (package.vcs, package.directory, package.archive):
+        if only is not None:
+            return (only,)
+    return (*(package.wheels or ()), *([package.sdist] if package.sdist else []))
+
+
+def _taken(sources: Sequence[Source], tags: Sequence[Tag]) -> int | None:
+    """Return the place of the best wheel, else of what can be built, None if there is nothing."""
+    wheels = [
+        (at, parse_wheel_filename(source.filename)[-1])
+        for at, source in enumerate(sources)
+        if isinstance(source, PackageWheel)
+    ]
+    best = next(create_compatible_tags_selector(tags)(wheels), None)
+    if best is not None:
+        return best
+    rest = (at for at, source in enumerate(sources) if not isinstance(source, PackageWheel))
+    return next(rest, None)
+
+
+def _wanted_by(packages: Sequence[Package], target: Target) -> list[int]:
+    return [
+        index
+        for index, package in enumerate(packages)
+        if package.marker is None or _holds(package.marker, target)
+    ]
+
+
+def _holds(marker: Marker, target: Target) -> bool:
+    """Say whether a marker of a lock is true; extras and groups are settled in it already."""
+    settled = {"extras": frozenset[str](), "dependency_groups": frozenset[str]()}
+    return any(
+        marker.evaluate(cast("dict[str, str]", {**environment, **settled}), context="lock_file")
+        for environment in target.environments
+    )
+
+
+def _wanting(package: Package, pythons: Sequence[Python]) -> tuple[Python, ...]:
+    """Return the Pythons that want a package on some machine, be it none of the standard ones."""
+    marker = package.marker
+    if marker is None:
+        return tuple(pythons)
+    platforms = (*STANDARD, *_RARE)
+    return tuple(v for v in pythons if any(_holds(marker, Target(p, v)) for p in platforms))
+
+
+def _suits(wheel: PackageWheel, python: Python) -> bool:
+    """Say whether a Python takes a wheel, if the platform is right."""
+    platforms = {tag.platform for tag in parse_wheel_filename(wheel.filename)[-1]}
+    tags = python.tags(sorted(platforms))
+    return not parse_wheel_filename(wheel.filename)[-1].isdisjoint(tags)
+
+
+def _is_supported(target: Target, supported: Sequence[Marker]) -> bool:
+    if not supported:
+        return True
+    return any(
+        marker.evaluate(dict(environment))
+        for marker in supported
+        for environment in target.environments
+    )

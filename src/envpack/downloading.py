@@ -1,0 +1,378 @@
+"""The `download` command: every distribution that a lock names, in a folder, for any machine.
+
+uv resolves (in the lock, long before), exports, and builds; what is chosen for a machine is what
+uv would choose there; and files come from where the lock says.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.pylock import PackageDirectory
+
+from envpack.acquire import Acquired, Acquirer
+from envpack.build_requires import build_requirements, resolved, sources_of
+from envpack.builds import Workshop
+from envpack.choice import Choice, choose, targets_of
+from envpack.download_report import DownloadReport
+from envpack.errors import OutputFault, ProjectFault, UsageError
+from envpack.fetch import Fetched, fetch_all
+from envpack.fetch import Source as File
+from envpack.indexes import Logins
+from envpack.listener import Listener, Silent
+from envpack.lock import (
+    Locked,
+    LockFile,
+    Scope,
+    check_fresh,
+    compiled,
+    export,
+    find_lock,
+    project_python,
+    read_toml,
+)
+from envpack.network import Network
+from envpack.parallel import Pool
+from envpack.platforms import Python, Target, current, platforms_named, pythons_named
+from envpack.uv import Uv, inherited_environment
+from envpack.uv_config import read_config
+from envpack.version import VERSION
+from envpack.wheelhouse import (
+    BUILD_REQUIREMENTS,
+    PYLOCK,
+    RECORD,
+    REQUIREMENTS,
+    SDISTS,
+    WHEELS,
+    Record,
+    Stored,
+    pylock_text,
+    read_record,
+    record_text,
+    remove_others,
+    requirements_text,
+    write_text,
+)
+
+_ANOTHER = "name another folder with -o"
+_FETCHERS = 8
+"""Files under way at a time; an index answers late rather than slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a folder is to hold: targets, Pythons for every platform, a scope, all sdists."""
+
+    targets: tuple[Target, ...]
+    every: tuple[Python, ...]
+    scope: Scope
+    sdists: bool
+    build_deps: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "targets": [[str(t.platform), str(t.python)] for t in self.targets],
+            "every_platform": [str(python) for python in self.every],
+            "scope": self.scope.to_json(),
+            "sdists": self.sdists,
+            "build_deps": self.build_deps,
+        }
+
+    def joined(self, about: Any) -> _Wanted:
+        """Return what is wanted now and what an earlier run wanted."""
+        pairs = [
+            Target(platform, python)
+            for words in about["targets"]
+            for platform in platforms_named([words[0]]) or ()
+            for python in pythons_named([words[1]])
+        ]
+        every = pythons_named(about["every_platform"])
+        return _Wanted(
+            tuple(dict.fromkeys([*pairs, *self.targets])),
+            tuple(dict.fromkeys([*every, *self.every])),
+            self.scope.joined(Scope.from_json(about["scope"])),
+            self.sdists or bool(about["sdists"]),
+            self.build_deps or bool(about["build_deps"]),
+        )
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Adds up bytes for the listener."""
+
+    listener: Listener
+    size: int = 0
+
+    def __call__(self, size: int) -> None:
+        self.size += size
+        self.listener.tick(0, self.size)
+
+
+def download(
+    folder: str | os.PathLike[str],
+    *,
+    project: str | os.PathLike[str] = ".",
+    requirements: Sequence[str | os.PathLike[str]] = (),
+    platforms: Sequence[str] = ("current",),
+    pythons: Sequence[str] = (),
+    scope: Scope | None = None,
+    sdists: bool = False,
+    build: bool = True,
+    build_deps: bool = False,
+    prune: bool = False,
+    jobs: int | None = None,
+    listener: Listener | None = None,
+) -> DownloadReport:
+    """Bring every distribution that a project's uv.lock names into `folder`, and return a report.
+
+    `platforms` and `pythons` are words as `--platform` and `--python` take them, for every
+    combination of which the folder is complete afterwards; without `pythons` it is the project's.
+    `scope` is which extras, groups and members. `requirements` are files that uv resolves instead
+    of a project. What the folder held before stays, and is joined by this, unless `prune`. The
+    lock and the project are only read. Raises EnvpackError in one of its classes.
+    """
+    listener = listener or Silent()
+    folder = os.path.abspath(os.fspath(folder))
+    words = pythons_named(pythons)
+    named = platforms_named(platforms or ("current",))
+    files = tuple(os.fspath(path) for path in requirements)
+    for path in files:
+        if not os.path.isfile(path):
+            raise UsageError(f"no requirements file at `{path}`")
+    uv = Uv.find()
+    lock = None if files else find_lock(os.fspath(project))
+    if lock is not None:
+        check_fresh(uv, lock)
+    told = _project_words(lock, files)
+    previous = _previous(folder, told)
+    words = words or pythons_named([_default_python(uv, lock)])
+    targets = targets_of(named, words, _supported(lock))
+    wanted = _Wanted(targets, words if named is None else (), scope or Scope(), sdists, build_deps)
+    if previous is not None and not prune:
+        wanted = wanted.joined(previous.about)
+    run = _Run(
+        folder=folder,
+        uv=uv,
+        lock=lock,
+        requirements=files,
+        told=told,
+        previous=previous,
+        wanted=wanted,
+        build=build,
+        prune=prune,
+        jobs=jobs,
+        listener=listener,
+    )
+    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
+        scratch = os.path.realpath(holder)
+        locked = run.locked(scratch)
+        return run.finished(locked, run.acquired(locked, scratch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One download, its words checked: the steps in their order."""
+
+    folder: str
+    uv: Uv
+    lock: LockFile | None
+    requirements: tuple[str, ...]
+    told: dict[str, Any]
+    previous: Record | None
+    wanted: _Wanted
+    build: bool
+    prune: bool
+    jobs: int | None
+    listener: Listener
+
+    def locked(self, scratch: str) -> Locked:
+        """Return what is locked, or resolve what is not."""
+        if self.lock is not None:
+            return export(self.uv, self.lock, self.wanted.scope, scratch)
+        pythons = {*(target.python for target in self.wanted.targets), *self.wanted.every}
+        oldest = min(pythons, key=lambda python: python.release)
+        self.listener.say("Resolving the requirements, as no lock says what they mean")
+        return compiled(self.uv, self.requirements, oldest.version, scratch)
+
+    def acquired(self, locked: Locked, scratch: str) -> Acquired:
+        """Choose, fetch and build."""
+        wanted, lock = self.wanted, self.lock
+        choices, lacks = choose(
+            locked.pylock, wanted.targets, every=wanted.every, sdists=wanted.sdists
+        )
+        for lack in lacks:
+            if lack.target.python not in wanted.every:
+                raise ProjectFault(
+                    f"`{lack.package.name}` {lack.package.version} has no wheel for {lack.target},"
+                    " and the lock names no sdist of it"
+                )
+        self._make_folders()
+        project = lock.project if lock else None
+        config = read_config(lock.root if lock else os.path.abspath("."), inherited_environment())
+        logins, network = Logins.of(config, lambda: self.uv), Network.of(config)
+        with Pool(self.jobs) as pool:
+            acquirer = Acquirer(
+                folder=self.folder,
+                base=locked.base,
+                root=lock.root if lock else locked.base,
+                workshop=Workshop(self.uv, current(), scratch, project),
+                fetch=partial(self._fetch, logins=logins, network=network),
+                pool=pool,
+                previous=self.previous,
+                build=self.build,
+                keep_sdists=wanted.sdists,
+                say=self.listener.say,
+                version=self.uv.version(),
+            )
+            acquired = acquirer.acquire(choices, lacks)
+            if wanted.build_deps and lock is not None:
+                self._add_build_deps(acquirer, locked, choices, acquired)
+        return acquired
+
+    def _add_build_deps(
+        self, acquirer: Acquirer, locked: Locked, choices: Sequence[Choice], acquired: Acquired
+    ) -> None:
+        """Bring what the members of the workspace and local dependencies are built with."""
+        wanted, packages = self.wanted, locked.pylock.packages
+        python = min((t.python for t in wanted.targets), key=lambda each: each.release)
+        local = {str(package.name) for package in packages if package.directory is not None}
+        local |= sources_of(self.lock.root) if self.lock else set()
+        folders = [
+            os.path.normpath(os.path.join(locked.base, choice.source.path))
+            for choice in choices
+            if isinstance(choice.source, PackageDirectory)
+        ]
+        for folder in dict.fromkeys(folders):
+            self.listener.say(f"Asking what {os.path.basename(folder)} is built with")
+            names = build_requirements(acquirer.workshop, folder, python, local)
+            if not names:
+                continue
+            found = resolved(acquirer.workshop, names, python)
+            picked, lacks = choose(
+                found.pylock, wanted.targets, every=wanted.every, sdists=wanted.sdists
+            )
+            more = acquirer.acquire(picked, lacks)
+            acquired.add_build(more)
+
+    def _fetch(
+        self, files: Sequence[File], *, logins: Logins, network: Network
+    ) -> dict[str, Fetched]:
+        self.listener.planned(len(files), sum(file.size or 0 for file in files))
+        return fetch_all(
+            files,
+            credentials=logins,
+            network=network,
+            jobs=self.jobs or _FETCHERS,
+            tick=_Counter(self.listener),
+        )
+
+    def _make_folders(self) -> None:
+        """Make the folder, marked as what it is: builds of a project around it pass it over."""
+        try:
+            for name in (WHEELS, SDISTS):
+                os.makedirs(os.path.join(self.folder, name), exist_ok=True)
+        except OSError as error:
+            raise OutputFault(f"cannot make `{self.folder}`: {error.strerror}") from error
+        path = os.path.join(self.folder, RECORD)
+        if not os.path.lexists(path):
+            write_text(path, record_text(Record({"project": self.told}, ())))
+
+    def finished(self, locked: Locked, acquired: Acquired) -> DownloadReport:
+        """Write what says what the folder holds, last of all, and remove what is left over."""
+        files = tuple(_files(acquired))
+        requires = locked.pylock.requires_python
+        about = {
+            "envpack": VERSION,
+            "uv": self.uv.version(),
+            "project": self.told,
+            **({"lock": self.lock.sha256} if self.lock else {}),
+            **self.wanted.to_json(),
+        }
+        build = requirements_text(acquired.build_packages) if acquired.build_packages else ""
+        texts = (
+            *([(BUILD_REQUIREMENTS, build)] if build else []),
+            (REQUIREMENTS, requirements_text(acquired.packages)),
+            (PYLOCK, pylock_text(acquired.packages, str(requires) if requires else None)),
+            (RECORD, record_text(Record(about, files))),
+        )
+        for name, text in texts:
+            write_text(os.path.join(self.folder, name), text)
+        removed = remove_others(self.folder, [file.path for file in files]) if self.prune else ()
+        with suppress(OSError):
+            os.rmdir(os.path.join(self.folder, SDISTS))  # as most have none
+        return DownloadReport(
+            folder=self.folder,
+            project=self.told.get("name") or ", ".join(self.told["requirements"]),
+            targets=tuple(str(target) for target in self.wanted.targets),
+            files=files,
+            fetched=acquired.fetched,
+            built=acquired.built,
+            removed=removed,
+            lacking=acquired.lacking,
+            size=sum(file.size for file in files),
+            resolved=self.lock is None,
+        )
+
+
+def _files(acquired: Acquired) -> Iterator[Stored]:
+    """Yield every file once; what a lock names is not what only builds need."""
+    seen: set[str] = set()
+    for role, packages in (("", acquired.packages), ("build", acquired.build_packages)):
+        for package in packages:
+            for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
+                if file.path not in seen:
+                    seen.add(file.path)
+                    yield replace(file, role=role)
+
+
+def _project_words(lock: LockFile | None, requirements: Sequence[str]) -> dict[str, Any]:
+    """Return how envpack.json names what the folder belongs to."""
+    if lock is None:
+        return {"requirements": sorted(os.path.basename(path) for path in requirements)}
+    return {"name": lock.name or os.path.basename(lock.project)}
+
+
+def _previous(folder: str, told: dict[str, Any]) -> Record | None:
+    """Return what the folder holds already; raises OutputFault if that is something else."""
+    if not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise OutputFault(f"`{folder}` is no folder")
+        return None
+    previous = read_record(folder)
+    if previous is None:
+        if os.path.lexists(os.path.join(folder, PYLOCK)):
+            raise OutputFault(
+                f"`{folder}` holds a {PYLOCK} that envpack did not write", hint=_ANOTHER
+            )
+        return None
+    if (before := previous.about.get("project")) != told:
+        name = (before or {}).get("name") or "other requirements"
+        raise OutputFault(f"`{folder}` holds the distributions of `{name}`", hint=_ANOTHER)
+    return previous if "targets" in previous.about else None
+
+
+def _default_python(uv: Uv, lock: LockFile | None) -> str:
+    if lock is not None:
+        version = project_python(uv, lock)
+    else:
+        version = uv.run("find a Python", ["python", "find", "--show-version", "--no-project"])
+    return ".".join(version.strip().split(".")[:2])
+
+
+def _supported(lock: LockFile | None) -> tuple[Marker, ...]:
+    """Return the environments that the workspace limits itself to (`tool.uv.environments`)."""
+    if lock is None:
+        return ()
+    table = read_toml(os.path.join(lock.root, "pyproject.toml"))
+    words = table.get("tool", {}).get("uv", {}).get("environments", [])
+    try:
+        return tuple(Marker(word) for word in ([words] if isinstance(words, str) else words))
+    except InvalidMarker as error:
+        raise ProjectFault(f"`tool.uv.environments` of `{lock.root}`: {error}") from error

@@ -1,0 +1,211 @@
+"""A project's uv.lock as uv itself exports it: PEP 751, read by `packaging.pylock`.
+
+uv.lock is never parsed here and never written: `uv export --frozen` says what it holds, for every
+platform and Python at once, and `uv lock --check` whether it fits pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from packaging.pylock import Pylock, PylockValidationError
+
+from envpack.errors import ProjectFault
+from envpack.uv import Uv, UvFault
+
+ROOT = "."
+"""Stands for the project itself among `Scope.packages`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which part of a lock is wanted, in the words of uv's options.
+
+    `packages` are workspace members, ROOT for the project the command runs in.
+    """
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    packages: tuple[str, ...] = (ROOT,)
+    all_extras: bool = False
+    all_groups: bool = False
+    all_packages: bool = False
+    no_dev: bool = False
+
+    def joined(self, other: Scope) -> Scope:
+        """Return the scope that holds both."""
+        return Scope(
+            extras=_union(self.extras, other.extras),
+            groups=_union(self.groups, other.groups),
+            packages=_union(self.packages, other.packages),
+            all_extras=self.all_extras or other.all_extras,
+            all_groups=self.all_groups or other.all_groups,
+            all_packages=self.all_packages or other.all_packages,
+            no_dev=self.no_dev and other.no_dev,
+        )
+
+    def arguments(self, project: str | None) -> list[str]:
+        """Return the options for uv; `project` is the name that ROOT stands for."""
+        args = [word for name in self.extras for word in ("--extra", name)]
+        args += [word for name in self.groups for word in ("--group", name)]
+        if self.packages != (ROOT,):
+            names = [project if name == ROOT else name for name in self.packages]
+            args += [word for name in names if name for word in ("--package", name)]
+        flags = ("all_extras", "all_groups", "all_packages", "no_dev")
+        return args + [f"--{flag.replace('_', '-')}" for flag in flags if getattr(self, flag)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scope as JSON has it; what is off or empty is left out."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in pairs if v}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Scope:
+        """Return the scope that `to_json` wrote."""
+        return cls(
+            extras=tuple(value.get("extras", ())),
+            groups=tuple(value.get("groups", ())),
+            packages=tuple(value.get("packages", ())),
+            all_extras=bool(value.get("all_extras")),
+            all_groups=bool(value.get("all_groups")),
+            all_packages=bool(value.get("all_packages")),
+            no_dev=bool(value.get("no_dev")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """A uv.lock and the project of the directory it was asked for in.
+
+    `project` is the directory of the nearest pyproject.toml, `name` and `version` what that says;
+    `root` is the directory of uv.lock, the workspace's.
+    """
+
+    project: str
+    root: str
+    name: str | None
+    version: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What is locked; paths in `pylock` are relative to the directory `base`."""
+
+    pylock: Pylock
+    base: str
+
+
+def find_lock(directory: str) -> LockFile:
+    """Find the project of `directory` and its lock; raises ProjectFault if one is missing."""
+    start = os.path.realpath(directory)
+    project = _nearest(start, "pyproject.toml")
+    if project is None:
+        raise ProjectFault(
+            f"no project in `{directory}`: neither it nor a folder above has a pyproject.toml",
+            hint="run this in a project, or name a requirements file with -r",
+        )
+    root = _nearest(project, "uv.lock")
+    if root is None:
+        raise ProjectFault(f"`{project}` has no uv.lock", hint="make it: `uv lock`")
+    table = read_toml(os.path.join(project, "pyproject.toml")).get("project")
+    name, version = None, None
+    if isinstance(table, dict):
+        name, version = table.get("name"), table.get("version")
+    with open(os.path.join(root, "uv.lock"), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return LockFile(project, root, name, version, digest)
+
+
+def check_fresh(uv: Uv, lock: LockFile) -> None:
+    """Raise ProjectFault if the lock does not fit the project's pyproject.toml.
+
+    uv needs no network to see that it does. To see that it does not it may, as what changed can
+    be metadata that only a build tells; so it is asked again with the network.
+    """
+    args = ["lock", "--check", "--project", lock.project]
+    try:
+        uv.run("check the lock", [*args, "--offline"])
+    except UvFault as first:
+        fault = first
+        if "needs to be updated" not in first.stderr:
+            try:
+                uv.run("check the lock", args)
+            except UvFault as second:
+                fault = second
+            else:
+                return
+        raise ProjectFault(
+            f"the lock of `{lock.project}` does not fit its pyproject.toml",
+            hint=f"run `uv lock`; uv says: {fault.reason}",
+        ) from fault
+
+
+def export(uv: Uv, lock: LockFile, scope: Scope, scratch: str) -> Locked:
+    """Return what the lock names in `scope`, for every platform; `scratch` is a free directory.
+
+    Raises UvFault for what uv refuses, such as an extra that does not exist.
+    """
+    path = os.path.join(os.path.realpath(scratch), "pylock.toml")
+    args = ["export", "--frozen", "--quiet", "--format", "pylock.toml", "--no-header"]
+    args += ["--project", lock.project, "--output-file", path, *scope.arguments(lock.name)]
+    uv.run("export the lock", args)
+    return read_pylock(path)
+
+
+def compiled(uv: Uv, files: Sequence[str], python: str, scratch: str) -> Locked:
+    """Resolve requirements files for every platform, from the Python version `python` on.
+
+    This asks the index, as requirements files lock nothing. Raises UvFault if there is no solution.
+    """
+    path = os.path.join(os.path.realpath(scratch), "pylock.toml")
+    args = ["pip", "compile", "--universal", "--quiet", "--no-header", "--python-version", python]
+    args += ["--format", "pylock.toml", "--output-file", path]
+    uv.run("resolve the requirements", [*args, *(os.path.abspath(file) for file in files)])
+    return read_pylock(path)
+
+
+def project_python(uv: Uv, lock: LockFile) -> str:
+    """Return the version of the Python that uv takes for the project, such as "3.12.4"."""
+    args = ["python", "find", "--show-version", "--project", lock.project]
+    return uv.run("find the project's Python", args).strip()
+
+
+def read_pylock(path: str) -> Locked:
+    """Read a pylock.toml; raises ProjectFault if it is none."""
+    try:
+        pylock = Pylock.from_dict(read_toml(path))
+    except PylockValidationError as error:
+        raise ProjectFault(f"`{path}` is no valid pylock.toml: {error}") from error
+    return Locked(pylock, os.path.dirname(path))
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Read a TOML file; raises ProjectFault if it cannot be."""
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectFault(f"`{path}` is no TOML: {error}") from error
+
+
+def _nearest(start: str, name: str) -> str | None:
+    """Return the nearest directory from `start` up that holds `name`."""
+    folder = start
+    while not os.path.isfile(os.path.join(folder, name)):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return folder
+
+
+def _union(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *other}))
