@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envpack.errors import EnvironmentFault, UnsupportedBase
 from envpack.interpreter import Interpreter, interpreter_at
+from envpack.target import target_of
 
 _ANEW = "make it anew: `uv venv --clear` and `uv sync`"
 _ACTIVATE_ROOT = re.compile(rb"""^VIRTUAL_ENV=(['"]?)(/[^\n]*?)\1\s*$""", re.MULTILINE)
@@ -31,7 +32,8 @@ class Environment:
     """A virtual environment and the interpreter it stands on.
 
     `root` is absolute and free of links; `spellings` are the other absolute paths by which its
-    files may name it.
+    files may name it. `former` are the paths of the prefix it was made on, where the interpreter is
+    another.
     """
 
     root: str
@@ -39,6 +41,7 @@ class Environment:
     interpreter: Interpreter
     system_site: bool
     project: Project | None
+    former: tuple[str, ...] = ()
 
     @property
     def site_packages(self) -> str:
@@ -46,11 +49,12 @@ class Environment:
         return self.interpreter.site_packages
 
 
-def discover(path: str) -> Environment:
+def discover(path: str, python: str | None = None) -> Environment:
     """Describe the environment at `path`.
 
-    Raises EnvironmentFault if there is none, or if it was moved or lost its interpreter, and
-    UnsupportedBase if its interpreter is of a kind that is not packed.
+    `python` is the real path of an executable to take in place of the one it was made on, which
+    may be gone. Raises EnvironmentFault if there is no environment, or if it was moved or lost its
+    interpreter, and UnsupportedBase if its interpreter is of a kind that is not packed.
     """
     root = os.path.realpath(path)
     if not os.path.isdir(root):
@@ -78,13 +82,15 @@ def discover(path: str) -> Environment:
     if recorded is not None and not _same_directory(recorded, root):
         raise EnvironmentFault(f"`{path}` was made at `{recorded}` and then moved", hint=_ANEW)
     version_info = config.get("version_info", config.get("version", ""))
-    executable = _base_executable(root, home, path)
-    try:
-        interpreter = interpreter_at(executable, home, version_info)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"cannot read the interpreter `{executable}`: {error.strerror}"
-        ) from error
+    former: tuple[str, ...] = ()
+    if python is None:
+        interpreter = _interpreter(_base_executable(root, home, path), home, version_info)
+    else:
+        interpreter = _interpreter(python, os.path.dirname(python), "")
+        former = _former(root, home, interpreter)
+        _check_replacement(root, home, version_info, interpreter, path)
+        if any(os.path.realpath(prefix) != interpreter.prefix for prefix in former):
+            interpreter = replace(interpreter, replaces=version_info or "another")
     if not os.path.isdir(os.path.join(root, interpreter.site_packages)):
         raise EnvironmentFault(
             f"`{path}` has no `{interpreter.site_packages}`, though its interpreter is"
@@ -98,7 +104,49 @@ def discover(path: str) -> Environment:
         interpreter=interpreter,
         system_site=config.get("include-system-site-packages", "false").lower() == "true",
         project=_project_of(os.path.dirname(os.path.abspath(path))),
+        former=former,
     )
+
+
+def _interpreter(executable: str, home: str, version_info: str) -> Interpreter:
+    try:
+        return interpreter_at(executable, home, version_info)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot read the interpreter `{executable}`: {error.strerror}"
+        ) from error
+
+
+def _former(root: str, home: str, interpreter: Interpreter) -> tuple[str, ...]:
+    """Return every path of the prefix the environment was made on, be it gone or not."""
+    real = os.path.realpath(os.path.join(root, "bin", "python"))
+    folders = {home, os.path.realpath(home)}
+    if os.path.dirname(real) != os.path.join(root, "bin"):
+        folders.add(os.path.dirname(real))
+    prefixes = {os.path.dirname(each) if each.endswith("/bin") else each for each in folders}
+    return tuple(sorted(prefixes - {interpreter.prefix, *interpreter.spellings, "/", "/usr"}))
+
+
+def _check_replacement(
+    root: str, home: str, version_info: str, interpreter: Interpreter, path: str
+) -> None:
+    """Refuse an interpreter that the environment's modules do not fit."""
+    minor = ".".join(version_info.split(".")[:2])
+    if minor and minor != interpreter.minor:
+        raise EnvironmentFault(
+            f"`{path}` was made for Python {minor}, and `{interpreter.prefix}` is Python"
+            f" {interpreter.version}",
+            hint=f"name another Python {minor}, or make the environment anew on that one",
+        )
+    try:
+        own = target_of(_base_executable(root, home, path))
+    except (EnvironmentFault, OSError):  # it is gone, which may be why another is named
+        return
+    if own is not None and own != interpreter.target:
+        raise EnvironmentFault(
+            f"`{path}` was made for {own}, and `{interpreter.prefix}` is a Python for"
+            f" {interpreter.target}"
+        )
 
 
 def _read_config(root: str, path: str) -> dict[str, str]:

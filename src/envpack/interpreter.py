@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 
 from envpack.errors import UnsupportedBase
-from envpack.target import Target, target_of
+from envpack.target import Target, is_static, target_of
 
 _WAY_OUT = "make the environment anew on a Python that uv manages: `uv sync --managed-python`"
 _SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
 # <implementation>-<version>-<os>-<arch>-<libc>, how uv names the directory of a Python it installed
 _MANAGED_NAME = re.compile(r"(cpython|pypy|graalpy)-\d+\.\d+\.\d+[a-z0-9]*(\+[a-z]+)?-\w+-\w+-\w+")
+_STDLIB = re.compile(r"python(\d+\.\d+)")
 _PATCHLEVEL = re.compile(rb'^#\s*define\s+PY_VERSION\s+"([^"]+)"', re.MULTILINE)
 
 
@@ -27,6 +28,7 @@ class Interpreter:
     `prefix` is free of links; `spellings` are the other absolute paths by which files of the
     environment may name it (uv's minor-version link, the `home` of pyvenv.cfg). `executable` is
     relative to the prefix. `build` is python-build-standalone's date as uv recorded it.
+    `replaces` is the version of the one the environment was made on, if it is not this one.
     """
 
     prefix: str
@@ -37,6 +39,7 @@ class Interpreter:
     target: Target
     managed: bool
     build: str | None
+    replaces: str | None = None
 
     @property
     def stdlib(self) -> str:
@@ -64,6 +67,11 @@ def interpreter_at(executable: str, home: str, version_info: str) -> Interpreter
         what = {"macos": "macOS", "windows": "Windows"}.get(target.os if target else "", "unknown")
         raise UnsupportedBase(
             f"`{executable}` is a Python for {what} systems; only Linux is packed"
+        )
+    if is_static(executable):
+        raise UnsupportedBase(
+            f"`{executable}` is linked statically, so it cannot load extension modules",
+            hint=_WAY_OUT,
         )
     minor = _minor_of(prefix, name, version_info)
     _refuse_shape(prefix, minor)
@@ -120,6 +128,11 @@ def _minor_of(prefix: str, name: str, version_info: str) -> str:
         return named[1]
     if told := re.match(r"\d+\.\d+", version_info):
         return told[0]
+    lib = os.path.join(prefix, "lib")
+    names = os.listdir(lib) if os.path.isdir(lib) else []
+    minors = [found[1] for found in map(_STDLIB.fullmatch, names) if found]
+    if len(minors) == 1:
+        return minors[0]
     raise UnsupportedBase(f"cannot tell the Python version of `{prefix}`", hint=_WAY_OUT)
 
 

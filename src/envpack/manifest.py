@@ -38,6 +38,7 @@ def describe_interpreter(interpreter: Interpreter) -> dict[str, Any]:
         "version": interpreter.version,
         "build": interpreter.build,
         "managed": interpreter.managed,
+        **({"replaces": interpreter.replaces} if interpreter.replaces else {}),
     }
 
 

@@ -217,6 +217,9 @@ class _Work:
             if node.folder:
                 self._point(node, posixpath.dirname(within))
             return []
+        if soname.startswith("libpython") and _PYTHON not in self.nodes:
+            self.host.setdefault(soname, node.name)
+            return []
         if soname.startswith("libpython"):
             self.missing[Want(soname, node.name)] = None
             return []

@@ -41,7 +41,8 @@ class Options:
     """Consistent options of one pack.
 
     `output` is None for a name made from the project. `link(entry, size)` says how an alias to
-    `size` bytes is stored, None for a copy.
+    `size` bytes is stored, None for a copy. `starter` is None where a Python goes in, else the path
+    of the Python to look for first, "" for none.
     """
 
     kind: Format
@@ -57,6 +58,7 @@ class Options:
     with_uv: bool
     compile: bool
     mtime: int
+    starter: str | None
 
 
 def checked(
@@ -74,12 +76,17 @@ def checked(
     with_uv: bool,
     compile: bool,  # noqa: A002 - the option's name
     mtime: int,
+    python: str | None = None,
+    no_python: bool = False,
+    target_python: str | None = None,
 ) -> Options:
     """Return the options that these words mean.
 
     Raises UsageError for words that are unknown or contradict each other.
     """
     kind = _chosen_format(format, output)
+    bundle = _enum(BundleLibs, bundle_libs)
+    _check_python(python, target_python, bundle, no_python=no_python)
     _check_numbers(kind, compress_level, jobs, mtime)
     if output == "-":
         raise UsageError("an archive goes to a file, not to stdout, so `-` is no output")
@@ -101,11 +108,30 @@ def checked(
         link=_link_policy(kind, link_mode),
         filters=tuple(filters),
         preset=preset,
-        bundle=_enum(BundleLibs, bundle_libs),
+        bundle=bundle,
         with_uv=with_uv,
         compile=compile,
         mtime=mtime,
+        starter=(target_python or "") if no_python else None,
     )
+
+
+def _check_python(
+    python: str | None, target_python: str | None, bundle: BundleLibs, *, no_python: bool
+) -> None:
+    if target_python is not None and not no_python:
+        raise UsageError("--target-python says where a Python is, so it needs --no-python")
+    if no_python and python is not None:
+        raise UsageError("--python puts another Python in, and --no-python none")
+    if no_python and bundle is BundleLibs.ALL:
+        raise UsageError(
+            "--no-python takes the other machine's Python, and with it that machine's libraries, so"
+            " no --bundle-libs all"
+        )
+    if target_python is not None and not target_python.startswith("/"):
+        raise UsageError(f"`{target_python}` is no absolute path for --target-python")
+    if target_python is not None and {"\n", "\0"} & set(target_python):
+        raise UsageError("the path for --target-python has a line break")
 
 
 def _chosen_format(name: str | None, output: str | None) -> Format:

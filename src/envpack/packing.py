@@ -27,6 +27,7 @@ from envpack.parallel import Pool
 from envpack.pipeline import Outcome, members
 from envpack.plan import make_plan
 from envpack.presets import Preset, usage_lines
+from envpack.replacement_python import executable_of
 from envpack.report import PackReport
 from envpack.select import Filter
 from envpack.uv import Uv
@@ -53,6 +54,9 @@ def pack(
     dry_run: bool = False,
     force: bool = False,
     mtime: int = DEFAULT_MTIME,
+    python: str | os.PathLike[str] | None = None,
+    no_python: bool = False,
+    target_python: str | None = None,
     listener: Listener | None = None,
 ) -> PackReport:
     """Pack the environment `env` into `output` and return what was done.
@@ -64,13 +68,16 @@ def pack(
     `presets.PRESETS`, whose own filters come before them. `bundle_libs` says which shared libraries
     of this machine go in: those that others lack, all but the C library's, or none. `compile` adds
     bytecode, which a dry run does not show. `mtime` is every member's, in seconds since the epoch.
-    The bytes written depend on the environment and these options alone, not on `jobs`, the time or
-    the place.
+    `python` is an executable, a prefix or a request of uv's for the Python that goes in place of
+    the environment's own; with `no_python` none goes in, and `target_python` is what the archive
+    looks for first. The bytes written depend on the environment and these options alone, not on
+    `jobs`, the time or the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
     """
     listener = listener or Silent()
+    word = os.fspath(python) if python is not None else None
     options = checked(
         format=format,
         output=os.fspath(output) if output is not None else None,
@@ -85,30 +92,36 @@ def pack(
         with_uv=with_uv,
         compile=compile,
         mtime=mtime,
+        python=word,
+        no_python=no_python,
+        target_python=target_python,
     )
-    environment = discover(os.fspath(env))
+    uv = _once(Uv.find)
+    environment = discover(os.fspath(env), executable_of(word, uv) if word else None)
     dists = distributions_in(environment.root, environment.site_packages)
     target = options.output or default_output(environment, dists, options.kind)
     if not dry_run:
         check_output(target, options.kind, force=force)
     with _scratch() as scratch:
-        plan = _planned(environment, dists, options, target, scratch, listener.say)
+        plan = _planned(environment, dists, options, target, scratch, uv, listener.say)
         if options.compile and not dry_run:
             plan = _compiled(plan, environment, options, scratch, listener.say)
         outcome = Outcome()
         listener.planned(len(plan.entries), _planned_size(plan))
         report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
         if dry_run:
-            done = report(0)
-            if strict and done.findings:
-                raise StrictError(done)
-            return done
+            return _accepted(report(0), strict=strict)
         with written_aside(target, options.kind, force=force) as temporary:
             _write(plan, outcome, options, temporary, listener.tick)
-            done = report(outcome.size if options.kind.folder else os.stat(temporary).st_size)
-            if strict and done.findings:
-                raise StrictError(done)
-    return done
+            size = outcome.size if options.kind.folder else os.stat(temporary).st_size
+            return _accepted(report(size), strict=strict)
+
+
+def _accepted(report: PackReport, *, strict: bool) -> PackReport:
+    """Return the report, unless `strict` has something against it."""
+    if strict and report.findings:
+        raise StrictError(report)
+    return report
 
 
 def _planned(
@@ -117,10 +130,10 @@ def _planned(
     options: Options,
     target: str,
     scratch: str,
+    uv: Callable[[], Uv],
     say: Callable[[str], None],
 ) -> Plan:
     """Make editables real in `scratch`, and plan."""
-    uv = _once(Uv.find)
     try:
         replacements = resolve(environment, dists, options.editable, scratch, uv, say)
     except OSError as error:
@@ -136,6 +149,7 @@ def _planned(
         filters=options.filters,
         brought=frozenset(options.preset.brings) if options.preset else frozenset(),
         bundle=options.bundle,
+        starter=options.starter,
         extra=_uv_entries(environment, scratch, uv) if options.with_uv else (),
         skip_paths=(os.path.abspath(target),),
         cache_dir=lambda: _cache_dir(uv),
@@ -322,4 +336,5 @@ def _report(
             *_misfits(plan, kind, preset, output_size),
         ),
         usage=usage_lines(preset, target) if preset else (),
+        finds_python=options.starter,
     )

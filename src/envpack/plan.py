@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from envpack import activate, manifest
+from envpack import starter as find_python
 from envpack.distributions import Distribution, RecordRow, distributions_in
 from envpack.draft import (
     INTERPRETER,
@@ -29,7 +30,7 @@ from envpack.draft import (
 )
 from envpack.editable import Replacement
 from envpack.environment import Environment
-from envpack.errors import SourceFault
+from envpack.errors import EnvironmentFault, SourceFault
 from envpack.floor import in_words
 from envpack.model import (
     Derived,
@@ -64,6 +65,7 @@ def make_plan(
     filters: Sequence[Filter] = (),
     brought: frozenset[str] = frozenset(),
     bundle: BundleLibs = BundleLibs.AUTO,
+    starter: str | None = None,
     skip_paths: Iterable[str] = (),
     cache_dir: Callable[[], str | None] = lambda: None,
 ) -> Plan:
@@ -72,7 +74,8 @@ def make_plan(
     `replacements` stand for the editable ones among `distributions`; `extra` entries come with the
     rest; `filters` choose among the names of all others, and `brought` are distributions that stay
     out unless a filter takes them in; `bundle` says which of this machine's libraries are carried;
-    `skip_paths` are absolute paths, such as the output's, that
+    `starter`, if given, leaves the interpreter out: it is the path of the one to look for there
+    first, or "". `skip_paths` are absolute paths, such as the output's, that
     are passed over. `cache_dir` is asked for uv's cache only if a link leads out
     of environment and interpreter. Raises SourceFault for what cannot be read and for links of the
     environment that lead nowhere.
@@ -80,7 +83,14 @@ def make_plan(
     interpreter = environment.interpreter
     folder = environment.site_packages
     draft = Draft((environment.root, interpreter.prefix), cache_dir)
-    packages = _add_interpreter(draft, environment, {dist.name for dist in distributions})
+    packages: list[Package] = []
+    if starter is None:
+        packages += _add_interpreter(draft, environment, {dist.name for dist in distributions})
+    elif environment.system_site:
+        raise EnvironmentFault(
+            "the environment uses packages of its base interpreter, which --no-python leaves out",
+            hint="make it anew without --system-site-packages",
+        )
     for replacement in replacements:
         _add_replacement(draft, environment.site_packages, replacement)
     replaced = {replacement.editable.name for replacement in replacements if replacement.info}
@@ -89,7 +99,7 @@ def make_plan(
     _add_environment(draft, environment, kept, hooks, skip_paths)
     if filters or brought:
         draft.remove_all(partial(_why_filtered, filters, brought))
-    for entry in _own_entries():
+    for entry in _own_entries(environment, starter):
         draft.add(entry, REST, _OWN)
     for entry in extra:
         draft.add(entry, REST, _OWN)
@@ -162,11 +172,22 @@ def _why_filtered(
     return Reason.BROUGHT if dist in brought else Reason.EXCLUDED
 
 
-def _own_entries() -> tuple[Entry, ...]:
-    return (
-        Entry("pyvenv.cfg", Inline(activate.PYVENV_CFG), relocate=False),
+def _own_entries(environment: Environment, starter: str | None) -> tuple[Entry, ...]:
+    """Return what envpack adds: activation, and what stands for a Python that is left out."""
+    activation = (
         Entry("bin/activate", Inline(activate.POSIX), relocate=False),
         Entry("bin/activate.fish", Inline(activate.FISH), relocate=False),
+    )
+    if starter is None:
+        return (Entry("pyvenv.cfg", Inline(activate.PYVENV_CFG), relocate=False), *activation)
+    minor = environment.interpreter.minor
+    script = Inline(find_python.starter(minor, starter))
+    pth = f"{environment.site_packages}/{find_python.PTH}"
+    return (
+        *(Entry(f"bin/{n}", script, True, False) for n in ("python", "python3", f"python{minor}")),
+        Entry(pth, Inline(find_python.PTH_LINE), relocate=False),
+        Entry("pyvenv.cfg", Inline(find_python.pyvenv_cfg(starter)), relocate=False),
+        *activation,
     )
 
 
@@ -337,7 +358,7 @@ def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tup
     """Return the build machine's directories that are in the archive, the longest first."""
     interpreter = environment.interpreter
     roots = (environment.root, *environment.spellings)
-    prefixes = (interpreter.prefix, *interpreter.spellings)
+    prefixes = (interpreter.prefix, *interpreter.spellings, *environment.former)
     moves = {Move(old, "") for old in (*roots, *prefixes)}
     moves |= {Move(f"{root}/lib64", "lib") for root in roots}
     moves |= {move for replacement in replacements for move in replacement.moves}
@@ -348,6 +369,7 @@ def _needles(environment: Environment, replacements: Sequence[Replacement]) -> t
     """Return the build machine's directories whose paths must not be found in the archive."""
     interpreter = environment.interpreter
     paths = {environment.root, *environment.spellings, interpreter.prefix, *interpreter.spellings}
+    paths |= set(environment.former)
     paths |= {needle for replacement in replacements for needle in replacement.needles}
     if environment.project is not None:
         paths.add(environment.project.root)

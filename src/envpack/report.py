@@ -25,7 +25,8 @@ class PackReport:
     `size` is the sum of the members' bytes, `output_size` that of what was written (0 for a dry
     run); `digest` identifies the content whatever the format, and is empty for a dry run, as are
     `edits` and `leaks`. `outside` pairs links that left the environment with their targets,
-    `usage` is what to type for the destination that was asked for.
+    `usage` is what to type for the destination that was asked for. `finds_python` is None where the
+    archive has a Python, else the path of the one that it looks for first, or "".
     """
 
     environment: str
@@ -49,6 +50,7 @@ class PackReport:
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
     usage: tuple[str, ...] = ()
+    finds_python: str | None = None
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ class PackReport:
             "interpreter": {
                 **describe_interpreter(self.interpreter),
                 "prefix": self.interpreter.prefix,
+                "packed": self.finds_python is None,
             },
             "packages": [{"name": p.name, "version": p.version} for p in self.packages],
             "editables": [describe_editable(editable) for editable in self.editables],

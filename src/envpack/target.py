@@ -20,6 +20,8 @@ _ELF_MACHINES = {
     258: "loongarch64",
 }
 _MACHO_MAGICS = {b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"}
+_PT_LOAD = 1
+_PT_DYNAMIC = 2
 _PT_INTERP = 3
 
 
@@ -52,6 +54,23 @@ def target_of(path: str) -> Target | None:
     if head[:2] == b"MZ":
         return Target("windows", "x86_64", "none")
     return None
+
+
+def is_static(path: str) -> bool:
+    """Say whether an ELF executable is linked statically: it has segments, none of them dynamic.
+
+    Such a program has no loader (`dlopen`) for extension modules. Raises OSError.
+    """
+    with open(path, "rb") as file:
+        head = file.read(64 * 1024)
+    if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] != 2:
+        return False
+    order = "<" if head[5] == 1 else ">"
+    (offset,) = struct.unpack_from(order + "Q", head, 32)
+    size, count = struct.unpack_from(order + "HH", head, 54)
+    starts = range(offset, min(offset + size * count, len(head) - 4), size or 1)
+    kinds = {struct.unpack_from(order + "I", head, start)[0] for start in starts}
+    return _PT_LOAD in kinds and _PT_DYNAMIC not in kinds
 
 
 def _elf_target(head: bytes) -> Target | None:

@@ -12,7 +12,7 @@ from .lab.cache import build_once
 from .lab.interpreters import Managed
 from .lab.missing import MissingMachine, require
 from .lab.projects import Project, make
-from .lab.roots import KINDS, ONLY_BOOKWORM
+from .lab.roots import KINDS, ONLY_IN
 from .lab.sandbox import Sandbox
 from .lab.session import Lab
 from .lab.shop import ANSWER
@@ -30,11 +30,11 @@ PyMODINIT_FUNC PyInit_spam(void) { return PyModule_Create(&spam); }
 
 def every_root() -> list[tuple[str, str]]:
     """Return each suite and kind that there is a recipe for."""
-    anywhere = [kind for kind in KINDS if kind not in ONLY_BOOKWORM]
+    anywhere = [kind for kind in KINDS if kind not in ONLY_IN]
     suites = ("bullseye", "bookworm", "trixie", "sid")
     return [
         *((suite, kind) for suite in suites for kind in anywhere),
-        *(("bookworm", kind) for kind in ONLY_BOOKWORM),
+        *((suite, kind) for kind, suite in ONLY_IN.items() if kind != "python"),
     ]
 
 

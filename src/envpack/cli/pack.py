@@ -101,6 +101,22 @@ class _Command(click.Command):
     " the C library's; none.",
 )
 @click.option(
+    "--python",
+    metavar="PATH|VERSION",
+    help="Pack this Python in place of the one under ENV: an executable, a prefix, or a request of"
+    " uv's. It must be of the same minor version.",
+)
+@click.option(
+    "--no-python",
+    is_flag=True,
+    help="Pack no Python: the other machine must have one of the same minor version, on PATH.",
+)
+@click.option(
+    "--target-python",
+    metavar="PATH",
+    help="With --no-python: the Python of the other machine to try before PATH.",
+)
+@click.option(
     "--compile",
     is_flag=True,
     help="Add bytecode, compiled by the packed Python, so that a read-only copy starts faster.",
@@ -188,12 +204,17 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     interpreter = report.interpreter
     kind = "managed by uv" if interpreter.managed else f"from {interpreter.prefix}"
     build = f", build {interpreter.build}" if interpreter.build else ""
+    instead = f", in place of {interpreter.replaces}" if interpreter.replaces else ""
+    python = f"CPython {interpreter.version} ({kind}{build}){instead}"
+    if report.finds_python is not None:
+        first = f"at {report.finds_python}, or " if report.finds_python else ""
+        python = f"none: the other machine must have CPython {interpreter.minor}, {first}on PATH"
     verb = "Would pack" if report.dry_run else "Packed"
     packages = _count(len(report.packages), "package")
     lines = [
         f"{verb} {report.environment} into {report.output}",
         f"  platform  {interpreter.target}",
-        f"  python    CPython {interpreter.version} ({kind}{build})",
+        f"  python    {python}",
         f"  content   {packages}, {_count(report.files, 'file')}, {console.human(report.size)}",
     ]
     for editable in report.editables:

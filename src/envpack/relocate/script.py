@@ -32,6 +32,17 @@ _QUOTED = re.compile(rb"\"exec\" (?P<command>.+) \"\$0\" \"\$@\"\n")
 _OWN = b"''':'\n"
 _SHELLS = (b"#!/bin/sh\n", b"#! /bin/sh\n")
 
+FIND_SELF = """\
+s=$0
+case $s in */*) ;; *) s=./$s ;; esac
+while [ -L "$s" ]; do
+    l=$(readlink "$s" 2>/dev/null) || { l=$(LC_ALL=C.UTF-8 ls -ld "$s"); l=${l#*"$s -> "}; }
+    case $l in /*) s=$l ;; *) s=${s%/*}/$l ;; esac
+    d=$(CDPATH= cd -P -- "${s%/*}/" && pwd -P) && s=$d/${s##*/}
+done
+"""
+"""Lines of a shell script that leave its own path, free of links, in `s`."""
+
 
 class ScriptRelocator:
     """Rewrites the head of Python scripts; shell scripts and others keep their interpreter."""
@@ -80,14 +91,7 @@ def header(
         + comments
         + _OWN
         + f"""unset PYTHONHOME
-s=$0
-case $s in */*) ;; *) s=./$s ;; esac
-while [ -L "$s" ]; do
-    l=$(readlink "$s" 2>/dev/null) || {{ l=$(LC_ALL=C.UTF-8 ls -ld "$s"); l=${{l#*"$s -> "}}; }}
-    case $l in /*) s=$l ;; *) s=${{s%/*}}/$l ;; esac
-    d=$(CDPATH= cd -P -- "${{s%/*}}/" && pwd -P) && s=$d/${{s##*/}}
-done
-exec "${{s%/*}}/{to_python}" {words}"$0" "$@"
+{FIND_SELF}exec "${{s%/*}}/{to_python}" {words}"$0" "$@"
 """.encode()
         + (b"''' \\\n" if docstring else b"'''\n")
     )

@@ -4,7 +4,8 @@ Kinds: `std` holds what nearly every Linux has (libc6, libcrypt1, libgcc-s1, lib
 zlib1g), `min` libc6 alone, `musl` another C library, `pyenv` also the libraries that an own
 build of Python links, `shells` bash, dash, fish, tcsh and zsh, `cc` a C compiler. `bare` has
 dash as `sh`, and no `realpath` and `readlink`: busybox's own shell finds its applets without
-links, so taking the links away is not enough. All have a static busybox; none has Python.
+links, so taking the links away is not enough. All have a static busybox. Only `python` has
+one, Debian's own.
 """
 
 import os
@@ -42,6 +43,23 @@ PYENV = (
     "libtirpc3",
     "libuuid1",
 )
+PYTHON = (
+    *STD,
+    "libbz2-1.0",
+    "libexpat1",
+    "libffi8",
+    "liblzma5",
+    "libncursesw6",
+    "libpython3.13-minimal",
+    "libpython3.13-stdlib",
+    "libreadline8t64",
+    "libsqlite3-0",
+    "libssl3t64",
+    "libtinfo6",
+    "libuuid1",
+    "libzstd1",
+    "python3.13-minimal",
+)
 CC = (*STD, "gcc", "libc6-dev")
 BARE = (*STD, "dash")
 SHELLS = (
@@ -64,8 +82,12 @@ KINDS = {
     "pyenv": PYENV,
     "shells": SHELLS,
     "cc": CC,
+    "python": PYTHON,
 }
-ONLY_BOOKWORM = ("bare", "musl", "pyenv", "shells", "cc")
+ONLY_IN = {
+    **dict.fromkeys(("bare", "musl", "pyenv", "shells", "cc"), "bookworm"),
+    "python": "trixie",
+}
 
 MERGED = ("bin", "sbin", "lib", "lib64")
 EMPTY = ("dev", "etc", "home/user", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var")
@@ -92,8 +114,8 @@ def root(suite: str, kind: str = "std") -> Root:
     linux_x86_64()
     if suite not in SUITES or kind not in KINDS:
         raise ValueError(f"no recipe for `{suite}` `{kind}`")
-    if kind in ONLY_BOOKWORM and suite != "bookworm":
-        raise ValueError(f"`{kind}` is made of bookworm only")
+    if ONLY_IN.get(kind, suite) != suite:
+        raise ValueError(f"`{kind}` is made of {ONLY_IN[kind]} only")
     path = build_once(f"root-{suite}-{kind}-{RECIPE}", lambda to: _build(suite, kind, to))
     return Root(suite, kind, path)
 
