@@ -42,7 +42,8 @@ class Options:
 
     `output` is None for a name made from the project. `link(entry, size)` says how an alias to
     `size` bytes is stored, None for a copy. `starter` is None where a Python goes in, else the path
-    of the Python to look for first, "" for none.
+    of the Python to look for first, "" for none. `must_compile` says
+    that `compile` was asked for by name, and not by the destination alone.
     """
 
     kind: Format
@@ -57,6 +58,7 @@ class Options:
     bundle: BundleLibs
     with_uv: bool
     compile: bool
+    must_compile: bool
     mtime: int
     starter: str | None
 
@@ -74,7 +76,7 @@ def checked(
     destination: str | None,
     bundle_libs: BundleLibs | str,
     with_uv: bool,
-    compile: bool,  # noqa: A002 - the option's name
+    compile: bool | None,  # noqa: A002 - the option's name
     mtime: int,
     python: str | None = None,
     no_python: bool = False,
@@ -110,7 +112,8 @@ def checked(
         preset=preset,
         bundle=bundle,
         with_uv=with_uv,
-        compile=compile,
+        compile=bool(preset and preset.compile) if compile is None else compile,
+        must_compile=bool(compile),
         mtime=mtime,
         starter=(target_python or "") if no_python else None,
     )

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ def pack(
     destination: str | None = None,
     bundle_libs: BundleLibs | str = BundleLibs.AUTO,
     with_uv: bool = False,
-    compile: bool = False,  # noqa: A002 - the option's name
+    compile: bool | None = None,  # noqa: A002 - the option's name
     strict: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -67,11 +68,11 @@ def pack(
     out, or take back in, files by their names in the archive, in order; `destination` is a key of
     `presets.PRESETS`, whose own filters come before them. `bundle_libs` says which shared libraries
     of this machine go in: those that others lack, all but the C library's, or none. `compile` adds
-    bytecode, which a dry run does not show. `mtime` is every member's, in seconds since the epoch.
-    `python` is an executable, a prefix or a request of uv's for the Python that goes in place of
-    the environment's own; with `no_python` none goes in, and `target_python` is what the archive
-    looks for first. The bytes written depend on the environment and these options alone, not on
-    `jobs`, the time or the place.
+    bytecode, which a dry run does not show; None leaves it to the destination. `mtime` is every
+    member's, in seconds since the epoch. `python` is an executable, a prefix or a request of uv's
+    for the Python that goes in place of the environment's own; with `no_python` none goes in, and
+    `target_python` is what the archive looks for first. The bytes written depend on the environment
+    and these options alone, not on `jobs`, the time or the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
@@ -163,9 +164,16 @@ def _compiled(
     scratch: str,
     say: Callable[[str], None],
 ) -> Plan:
-    return compile_plan(
-        plan, environment, scratch, jobs=options.jobs, say=say, filters=options.filters
-    )
+    """Add bytecode; if the destination alone wants it and there can be none, warn of that."""
+    try:
+        return compile_plan(
+            plan, environment, scratch, jobs=options.jobs, say=say, filters=options.filters
+        )
+    except ToolFault as fault:
+        if options.must_compile or options.preset is None:
+            raise
+        text = f"{fault}; without bytecode {options.preset.title} starts more slowly"
+        return replace(plan, warnings=(*plan.warnings, text))
 
 
 def _write(

@@ -22,8 +22,9 @@ class Preset:
     `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are the
     distributions that the destination has itself, and `needs` those it looks for inside. `usage`
     is shown with `{archive}` filled in, the file's name quoted for a shell, and `{name}`, the bare
-    name. `ceiling` is a size in bytes from which on shipping with every job hurts, and `notes` are
-    sentences for the reader.
+    name. `ceiling` is a size in bytes from which on shipping with every job hurts, `compile` says
+    whether its processes start so often that bytecode belongs in, and `notes` are sentences for
+    the reader.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Preset:
     brings: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     ceiling: int = 2_000_000_000
+    compile: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -47,6 +49,7 @@ PRESETS: Mapping[str, Preset] = {
         title="Spark",
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
+        compile=True,
         notes=(
             "the executor image needs bash, gzip and tar",
             "in `local[*]` mode the archive is not in the working directory",
@@ -94,6 +97,7 @@ YarnCluster(environment="{name}")
         title="EMR",
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
+        compile=True,
         usage="""\
 # EMR on EC2
 spark-submit --archives s3://BUCKET/{name}#environment \\
@@ -109,6 +113,7 @@ spark-submit --archives s3://BUCKET/{name}#environment \\
         title="Dataproc",
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
+        compile=True,
         usage="""\
 gcloud dataproc jobs submit pyspark app.py --archives=gs://BUCKET/{name}#environment \\
     --properties=spark.pyspark.python=./environment/bin/python

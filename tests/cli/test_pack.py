@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import pytest
 
 from envpack.cli import run
 from envpack.presets import PRESETS
-from tests.trees import FakeEnvironment, make_environment, write
+from tests.trees import FakeEnvironment, elf, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
 
@@ -502,7 +503,7 @@ def test_a_destination_gets_its_archive_and_its_lines(
     """No links, nothing that it brings itself, and the lines to type, with the archive's name."""
     fake.install("pyspark", "4.0.0", {"pyspark/x.py": "", "../../../bin/pyspark": "#!/bin/sh\n"})
     fake.add("bin/spark-report", "#!/bin/sh\n")
-    code, out, err = call("pack", "--for", name, "-o", "my env.tar.gz")
+    code, out, err = call("pack", "--for", name, "--no-compile", "-o", "my env.tar.gz")
     assert (code, out) == (0, "my env.tar.gz\n")
     fake_lines = [*PRESETS[name].usage.splitlines(), *PRESETS[name].notes]
     assert err.splitlines()[-len(fake_lines) - 1] == ""
@@ -513,20 +514,74 @@ def test_a_destination_gets_its_archive_and_its_lines(
         there = any("pyspark" in member.name for member in archive)
         assert "bin/spark-report" in archive.getnames(), "the user's own is nobody else's"
     assert there is not bool(PRESETS[name].brings)
-    code, out, err = call("pack", "--for", name, "--include", "*pyspark*", "-f", "--json")
+    again = ("--no-compile", "--include", "*pyspark*", "-f", "--json")
+    code, out, err = call("pack", "--for", name, *again)
     packages = [package["name"] for package in json.loads(out)["packages"]]
     assert packages == ["pyspark", "six"]
 
 
 def test_a_destination_warns_of_what_does_not_fit(fake: FakeEnvironment, call: Call) -> None:
     """A format that it cannot unpack, and a package that it needs inside."""
-    got = call("pack", "--for", "spark", "-o", "env.tar.zst")
+    got = call("pack", "--for", "spark", "--no-compile", "-o", "env.tar.zst")
     assert got.code == 0
     assert (
         "warning: Spark and `tar.zst`: it does not unpack this format, but only copies the file\n"
     ) in got.err
     got = call("pack", "--for", "ray", "-o", "env.tar.gz")
     assert "warning: Ray needs `ray` in the environment, and it is not there\n" in got.err
+
+
+COMPILING = ("spark", "emr", "dataproc")
+NO_BYTECODE = (
+    "bytecode cannot be compiled: the packed Python 3.12 is for linux-aarch64-gnu and does not run"
+    " here, and no other Python 3.12 with the same magic number was found"
+)
+
+
+def bytecode_in(archive: str) -> list[str]:
+    """Return the names of the bytecode in an archive."""
+    with tarfile.open(archive) as members:
+        return [name for name in members.getnames() if name.endswith(".pyc")]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_destination_may_ask_for_bytecode(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Spark's do, the others do not, and `--compile` or `--no-compile` outvotes both."""
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    fake = make_environment(tmp_path, version=f"{minor}.1")
+    magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
+    source = fake.prefix / f"lib/python{minor}/importlib/_bootstrap_external.py"
+    write(source, f"MAGIC_NUMBER = ({magic}).to_bytes(2, 'little')\n")
+    monkeypatch.chdir(fake.project)
+    answers = {}
+    for word in ("", "--compile", "--no-compile"):
+        words = ("pack", "--for", name, "-f", "-q", "-o", "env.tar", *filter(None, [word]))
+        assert call(*words).code == 0
+        answers[word] = bool(bytecode_in("env.tar"))
+    assert answers == {"": name in COMPILING, "--compile": True, "--no-compile": False}
+
+
+def test_bytecode_that_only_a_destination_asks_for_may_be_missing(
+    fake: FakeEnvironment, call: Call
+) -> None:
+    """A warning if no Python here can make it; with `--compile` a refusal, nothing written."""
+    write(fake.prefix / "bin/python3.12", elf(machine=183), 0o755)
+    text = f"{NO_BYTECODE}; without bytecode Spark starts more slowly"
+    code, out, err = call("pack", "--for", "spark", "-o", "env.tar.gz")
+    assert (code, out) == (0, "env.tar.gz\n")
+    assert f"\nwarning: {text}\n" in err
+    assert bytecode_in("env.tar.gz") == []
+    code, out, _ = call("pack", "--for", "spark", "--strict", "--json", "-f", "-o", "env.tar.gz")
+    assert (code, json.loads(out)["warnings"]) == (0, [text])
+    os.unlink("env.tar.gz")
+    assert call("pack", "--for", "spark", "--compile", "-o", "env.tar.gz") == Result(
+        1,
+        "",
+        f"error: {NO_BYTECODE}\nhint: put a `python3.12` on the PATH, or pack without --compile\n",
+    )
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
 
 
 def test_the_version_and_help_are_short(call: Call) -> None:

@@ -117,9 +117,10 @@ class _Command(click.Command):
     help="With --no-python: the Python of the other machine to try before PATH.",
 )
 @click.option(
-    "--compile",
-    is_flag=True,
-    help="Add bytecode, compiled by the packed Python, so that a read-only copy starts faster.",
+    "--compile/--no-compile",
+    default=None,
+    help="Add bytecode, compiled by the packed Python, so that a read-only copy starts faster."
+    "  [default: with --for spark, emr and dataproc]",
 )
 @click.option("--with-uv", is_flag=True, help="Put a static uv into bin/.")
 @click.option(
