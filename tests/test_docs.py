@@ -128,6 +128,8 @@ def test_every_destination_is_described() -> None:
         assert row in text
         usage = "\n".join(usage_lines(preset, "env.tar.gz"))
         assert f"```text\n{usage}\n```\n" in text
+        for host in preset.hosts:
+            assert f"| {host.name} | {host.system.name} | {host.system.glibc} |" in text
 
 
 def test_every_error_is_in_the_api_page() -> None:

@@ -17,7 +17,6 @@ from envpack.floor import (
     _COMPILERS,
     _RELEASES,
     Floor,
-    Need,
     Wanted,
     _order,
     collect,
@@ -25,6 +24,7 @@ from envpack.floor import (
     in_words,
     wanted,
 )
+from envpack.model import Need
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "elf"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if ".so" in path.name)

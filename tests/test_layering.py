@@ -28,7 +28,7 @@ FLOORS = (
     {"acquire", "build_requires"},
     {"download_report"},
     {"plan", "archive"},
-    {"pipeline", "report", "output", "options"},
+    {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
     {"__init__"},

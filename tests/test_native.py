@@ -18,8 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envpack.floor import Need
-from envpack.model import Edit, Move
+from envpack.model import Edit, Move, Need
 from envpack.native import Native, Rival, Want, resolve
 from envpack.native_host import (
     GROUPS,

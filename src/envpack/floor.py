@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from envpack.model import View
+from envpack.model import Need, View
 from envpack.relocate._elf_read import (
     DT_NEEDED,
     DT_RPATH,
@@ -132,14 +132,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """A version, as `2.28`, and the file that wants it."""
-
-    version: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
 class Floor:
     """The highest version of each kind that any file wants, None where none is wanted.
 
@@ -237,6 +229,11 @@ def _order(version: str) -> tuple[int, ...]:
     while len(numbers) > 1 and not numbers[-1]:
         numbers.pop()
     return tuple(numbers)
+
+
+def exceeds(need: Need, version: str) -> bool:
+    """Say whether a machine whose newest version is `version` lacks what is needed."""
+    return _order(need.version) > _order(version)
 
 
 def in_words(floor: Floor) -> tuple[str, ...]:

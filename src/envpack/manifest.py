@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from envpack.interpreter import Interpreter
-from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Libraries, Package
+from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Libraries, Need, Package
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
@@ -57,10 +57,16 @@ def describe_libraries(libraries: Libraries) -> dict[str, Any]:
     """Return what manifest and report say of shared libraries."""
     return {
         "floor": list(libraries.floor),
+        "glibc": _describe_need(libraries.glibc),
+        "glibcxx": _describe_need(libraries.glibcxx),
         "carried": list(libraries.carried),
         "host": [{"soname": wish.soname, "file": wish.file} for wish in libraries.host],
         "missing": [{"soname": wish.soname, "file": wish.file} for wish in libraries.missing],
     }
+
+
+def _describe_need(need: Need | None) -> dict[str, str] | None:
+    return None if need is None else {"version": need.version, "file": need.file}
 
 
 def describe_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:

@@ -206,13 +206,21 @@ class Wish(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """A version, as `2.28`, and the file that wants it."""
+
+    version: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Libraries:
     """What becomes of the shared libraries that the files of an archive want.
 
     `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
     `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
     files by name, and `bare` absolute library names that lose their directories. `floor` says in
-    sentences what the other machine must have at least.
+    sentences what the other machine must have at least, `glibc` and `glibcxx` as versions.
     """
 
     carried: tuple[str, ...] = ()
@@ -221,6 +229,8 @@ class Libraries:
     rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bare: frozenset[str] = frozenset()
     floor: tuple[str, ...] = ()
+    glibc: Need | None = None
+    glibcxx: Need | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
 from envpack.listener import Listener, Silent
+from envpack.misfits import misfits, surprises
 from envpack.model import Disk, Entry, Format, Inline, Plan
 from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
@@ -27,7 +28,7 @@ from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
 from envpack.pipeline import Outcome, members
 from envpack.plan import make_plan
-from envpack.presets import Preset, usage_lines
+from envpack.presets import usage_lines
 from envpack.replacement_python import executable_of
 from envpack.report import PackReport
 from envpack.select import Filter
@@ -264,48 +265,6 @@ def _planned_size(plan: Plan) -> int:
     return on_disk + sum(len(c.data) for c in contents if isinstance(c, Inline))
 
 
-def _warnings(plan: Plan, kind: Format) -> tuple[str, ...]:
-    """Say what may surprise on the other side."""
-    if kind.name != "zip":
-        return ()
-    seen: dict[str, str] = {}
-    pairs = []
-    for entry in plan.entries:
-        other = seen.setdefault(entry.name.casefold(), entry.name)
-        if other != entry.name:
-            pairs.append((other, entry.name))
-    if not pairs:
-        return ()
-    one, other = pairs[0]
-    more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-    return (
-        f"names differ only by case, `{one}` and `{other}`{more}: unpacked on Windows or macOS one"
-        " of each pair is lost",
-    )
-
-
-def _misfits(plan: Plan, kind: Format, preset: Preset | None, output_size: int) -> tuple[str, ...]:
-    """Say where the archive does not fit its destination."""
-    if preset is None:
-        return ()
-    found = []
-    if kind.name not in preset.formats:
-        why = preset.broken.get(kind.name) or "no format that it is known to unpack"
-        found.append(f"{preset.title} and `{kind.name}`: {why}")
-    inside = {package.name for package in plan.packages}
-    found += [
-        f"{preset.title} needs `{name}` in the environment, and it is not there"
-        for name in preset.needs
-        if name not in inside
-    ]
-    if output_size > preset.ceiling:
-        found.append(
-            f"the archive has {output_size / 1e9:.1f} GB, which every executor fetches from the"
-            " driver; put it on shared storage, and name that"
-        )
-    return tuple(found)
-
-
 def _report(
     environment: Environment,
     plan: Plan,
@@ -340,8 +299,8 @@ def _report(
         leaks=tuple(outcome.leaks),
         warnings=(
             *plan.warnings,
-            *_warnings(plan, kind),
-            *_misfits(plan, kind, preset, output_size),
+            *surprises(plan, kind),
+            *(misfits(plan, kind, preset, output_size) if preset else ()),
         ),
         usage=usage_lines(preset, target) if preset else (),
         finds_python=options.starter,

@@ -160,6 +160,8 @@ def _add_libraries(
         rpaths=native.rpaths,
         bare=native.bare,
         floor=in_words(native.floor),
+        glibc=native.floor.glibc,
+        glibcxx=native.floor.glibcxx,
     )
 
 

@@ -10,9 +10,36 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _BITS = "its unpacker drops the executable bits, so `bin/python` will not start"
 _COPY = "it does not unpack this format, but only copies the file"
+
+
+class System(NamedTuple):
+    """A system, its glibc, and the newest GLIBCXX_ of its libstdc++.
+
+    Source: the measurements behind manylinux (mayeut/pep600_compliance).
+    """
+
+    name: str
+    glibc: str
+    glibcxx: str
+
+
+class Host(NamedTuple):
+    """A machine that a destination often starts, by its name there, and its system."""
+
+    name: str
+    system: System
+
+
+_UBUNTU_20 = System("Ubuntu 20.04", "2.31", "3.4.28")
+_UBUNTU_22 = System("Ubuntu 22.04", "2.35", "3.4.30")
+_DEBIAN_11 = System("Debian 11", "2.31", "3.4.28")
+_DEBIAN_12 = System("Debian 12", "2.36", "3.4.30")
+_AMAZON_2 = System("Amazon Linux 2", "2.26", "3.4.24")
+_AMAZON_2023 = System("Amazon Linux 2023", "2.34", "3.4.29")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +49,9 @@ class Preset:
     `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are the
     distributions that the destination has itself, and `needs` those it looks for inside. `usage`
     is shown with `{archive}` filled in, the file's name quoted for a shell, and `{name}`, the bare
-    name. `ceiling` is a size in bytes from which on shipping with every job hurts, `compile` says
-    whether its processes start so often that bytecode belongs in, and `notes` are sentences for
-    the reader.
+    name. `ceiling` is a size in bytes from which on shipping with every job hurts, and `above` says
+    how. `compile` says whether its processes start so often that bytecode belongs in. `hosts` are
+    machines it often has, oldest first, and `notes` are sentences for the reader.
     """
 
     title: str
@@ -34,7 +61,9 @@ class Preset:
     brings: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     ceiling: int = 2_000_000_000
+    above: str = "every machine fetches it"
     compile: bool = False
+    hosts: tuple[Host, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -49,7 +78,12 @@ PRESETS: Mapping[str, Preset] = {
         title="Spark",
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
+        above="every executor fetches it from the driver; put it on shared storage, and name that",
         compile=True,
+        hosts=(
+            Host("apache/spark:3.5.6", _UBUNTU_20),
+            Host("apache/spark:4.1.1", _UBUNTU_22),
+        ),
         notes=(
             "the executor image needs bash, gzip and tar",
             "in `local[*]` mode the archive is not in the working directory",
@@ -73,6 +107,7 @@ spark.conf.set("spark.sql.execution.pyspark.python", "environment/bin/python")
         title="Ray",
         needs=("ray",),
         broken={"zip": "", "tar": "", "tar.zst": ""},
+        hosts=(Host("rayproject/ray", _UBUNTU_22),),
         usage="""\
 runtime_env = {{"working_dir": "{name}", "py_executable": "./bin/python"}}
 ray.init(runtime_env=runtime_env)
@@ -82,6 +117,7 @@ ray.init(runtime_env=runtime_env)
         title="Flink",
         formats=("tar.gz", "zip"),
         needs=("apache-flink",),
+        hosts=(Host("flink:1.20 and 2.0", _UBUNTU_22),),
         usage="""\
 flink run -py job.py -pyarch {archive}#environment -pyexec environment/bin/python
 """,
@@ -98,6 +134,7 @@ YarnCluster(environment="{name}")
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
         compile=True,
+        hosts=(Host("EMR 6", _AMAZON_2), Host("EMR 7", _AMAZON_2023)),
         usage="""\
 # EMR on EC2
 spark-submit --archives s3://BUCKET/{name}#environment \\
@@ -114,6 +151,10 @@ spark-submit --archives s3://BUCKET/{name}#environment \\
         broken=_SPARK_FORMATS,
         brings=("pyspark",),
         compile=True,
+        hosts=(
+            Host("Dataproc 2.1", _DEBIAN_11),
+            Host("Dataproc 2.2 and 2.3", _DEBIAN_12),
+        ),
         usage="""\
 gcloud dataproc jobs submit pyspark app.py --archives=gs://BUCKET/{name}#environment \\
     --properties=spark.pyspark.python=./environment/bin/python

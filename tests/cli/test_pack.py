@@ -20,6 +20,7 @@ import pytest
 
 from envpack.cli import run
 from envpack.presets import PRESETS
+from tests.test_floor import elf as shared_object
 from tests.trees import FakeEnvironment, elf, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
@@ -529,6 +530,27 @@ def test_a_destination_warns_of_what_does_not_fit(fake: FakeEnvironment, call: C
     ) in got.err
     got = call("pack", "--for", "ray", "-o", "env.tar.gz")
     assert "warning: Ray needs `ray` in the environment, and it is not there\n" in got.err
+
+
+def test_a_destination_warns_of_machines_that_are_too_old(
+    fake: FakeEnvironment, call: Call
+) -> None:
+    """The report has the floor as versions, and names those it is above; nobody must have them."""
+    wants = {"libc.so.6": ["GLIBC_2.36", "GLIBC_2.4"]}
+    fake.add(f"{SITE}/fast.so", shared_object(["libc.so.6"], versions=wants))
+    words = ("pack", "--no-compile", "--strict", "--json", "-f", "-o", "env.tar.gz", "--for")
+    report = json.loads(call(*words, "spark").out)
+    assert report["libraries"]["glibc"] == {"version": "2.36", "file": f"{SITE}/fast.so"}
+    assert report["libraries"]["glibcxx"] is None
+    assert report["warnings"] == [
+        f"the archive needs glibc 2.36 (`{SITE}/fast.so`), so it does not run on"
+        " apache/spark:3.5.6 (Ubuntu 20.04, glibc 2.31), apache/spark:4.1.1 (Ubuntu 22.04,"
+        " glibc 2.35)"
+    ]
+    assert report["findings"] == []
+    (warning,) = json.loads(call(*words, "dataproc").out)["warnings"]
+    assert warning.endswith("does not run on Dataproc 2.1 (Debian 11, glibc 2.31)")
+    assert json.loads(call(*words, "hadoop-streaming").out)["warnings"] == []
 
 
 COMPILING = ("spark", "emr", "dataproc")

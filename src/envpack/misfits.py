@@ -1,0 +1,64 @@
+"""What may surprise where an archive is unpacked: said in sentences, and refused by nobody."""
+
+from __future__ import annotations
+
+from envpack.floor import exceeds
+from envpack.model import Format, Libraries, Need, Plan
+from envpack.presets import Host, Preset
+
+
+def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
+    """Say what is lost of an archive in this format on some systems."""
+    if kind.name != "zip":
+        return ()
+    seen: dict[str, str] = {}
+    pairs = []
+    for entry in plan.entries:
+        other = seen.setdefault(entry.name.casefold(), entry.name)
+        if other != entry.name:
+            pairs.append((other, entry.name))
+    if not pairs:
+        return ()
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return (
+        f"names differ only by case, `{one}` and `{other}`{more}: unpacked on Windows or macOS one"
+        " of each pair is lost",
+    )
+
+
+def misfits(plan: Plan, kind: Format, preset: Preset, output_size: int) -> tuple[str, ...]:
+    """Say where the archive, of `output_size` bytes, does not fit its destination."""
+    found = []
+    if kind.name not in preset.formats:
+        why = preset.broken.get(kind.name) or "no format that it is known to unpack"
+        found.append(f"{preset.title} and `{kind.name}`: {why}")
+    inside = {package.name for package in plan.packages}
+    found += [
+        f"{preset.title} needs `{name}` in the environment, and it is not there"
+        for name in preset.needs
+        if name not in inside
+    ]
+    found += _too_new(plan.libraries, preset.hosts)
+    if output_size > preset.ceiling:
+        found.append(f"the archive has {output_size / 1e9:.1f} GB: {preset.above}")
+    return tuple(found)
+
+
+def _too_new(libraries: Libraries, hosts: tuple[Host, ...]) -> list[str]:
+    """Say which of the hosts have an older C or C++ library than the archive asks for."""
+    systems = [(f"{host.name} ({host.system.name}", host.system) for host in hosts]
+    glibc = [(text, system.glibc) for text, system in systems]
+    glibcxx = [(text, system.glibcxx) for text, system in systems]
+    return [
+        *_lacking(libraries.glibc, "glibc ", glibc),
+        *_lacking(libraries.glibcxx, "GLIBCXX_", glibcxx),
+    ]
+
+
+def _lacking(need: Need | None, label: str, hosts: list[tuple[str, str]]) -> list[str]:
+    if need is None:
+        return []
+    names = [f"{text}, {label}{version})" for text, version in hosts if exceeds(need, version)]
+    sentence = f"the archive needs {label}{need.version} (`{need.file}`), so it does not run on"
+    return [f"{sentence} {', '.join(names)}"] if names else []
