@@ -2,10 +2,10 @@
 
 Kinds: `std` holds what nearly every Linux has (libc6, libcrypt1, libgcc-s1, libstdc++6,
 zlib1g), `min` libc6 alone, `musl` another C library, `pyenv` also the libraries that an own
-build of Python links, `shells` bash, dash, fish, tcsh and zsh, `cc` a C compiler. `bare` has
-dash as `sh`, and no `realpath` and `readlink`: busybox's own shell finds its applets without
-links, so taking the links away is not enough. All have a static busybox. Only `python` has
-one, Debian's own.
+build of Python links, `x11` those of X clients, `shells` bash, dash, fish, tcsh and zsh, `cc` a C
+compiler. `bare` has dash as `sh`, and no `realpath` and `readlink`: busybox's own shell finds its
+applets without links, so taking the links away is not enough. All have a static busybox. Only
+`python` has one, Debian's own.
 """
 
 import os
@@ -60,6 +60,24 @@ PYTHON = (
     "libzstd1",
     "python3.13-minimal",
 )
+X11 = (
+    *STD,
+    "libbrotli1",
+    "libbsd0",
+    "libexpat1",
+    "libfontconfig1",
+    "libfreetype6",
+    "libmd0",
+    "libpng16-16",
+    "libx11-6",
+    "libxau6",
+    "libxcb1",
+    "libxdmcp6",
+    "libxext6",
+    "libxft2",
+    "libxrender1",
+    "libxss1",
+)
 CC = (*STD, "gcc", "libc6-dev")
 BARE = (*STD, "dash")
 SHELLS = (
@@ -83,9 +101,10 @@ KINDS = {
     "shells": SHELLS,
     "cc": CC,
     "python": PYTHON,
+    "x11": X11,
 }
 ONLY_IN = {
-    **dict.fromkeys(("bare", "musl", "pyenv", "shells", "cc"), "bookworm"),
+    **dict.fromkeys(("bare", "musl", "pyenv", "shells", "cc", "x11"), "bookworm"),
     "python": "trixie",
 }
 
