@@ -107,7 +107,14 @@ spark.conf.set("spark.sql.execution.pyspark.python", "environment/bin/python")
         title="Ray",
         needs=("ray",),
         broken={"zip": "", "tar": "", "tar.zst": ""},
+        ceiling=512 * 1024 * 1024 - 1,
+        above="Ray uploads no local `working_dir` of 512 MiB or more; put it on shared storage, and"
+        " name that",
         hosts=(Host("rayproject/ray", _UBUNTU_22),),
+        notes=(
+            "every node needs bash, and the same Ray and Python, to the patch version",
+            "the archive becomes the working directory, so files that lie there now are not in it",
+        ),
         usage="""\
 runtime_env = {{"working_dir": "{name}", "py_executable": "./bin/python"}}
 ray.init(runtime_env=runtime_env)
