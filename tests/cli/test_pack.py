@@ -612,3 +612,31 @@ def test_the_version_and_help_are_short(call: Call) -> None:
     assert code == 0
     assert re.fullmatch(r"envpack \d+\.\d+\.\d+\n", out)
     assert "--with-uv" in call("pack", "--help").out
+
+
+def test_a_library_found_nowhere(call: Call, fake: FakeEnvironment, tmp_path: Path) -> None:
+    """It is packed and named with the file that wants it; --strict refuses and leaves no OUT."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    (tmp_path / "gone.c").write_text("int gone(void) { return 1; }\n")
+    (tmp_path / "own.c").write_text("int gone(void); int own(void) { return gone(); }\n")
+    library, own = tmp_path / "libgone.so.1", fake.site / "own.so"
+    flags = [compiler, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libgone.so.1"]
+    subprocess.run([*flags, "-o", library, tmp_path / "gone.c"], check=True)
+    flags = [compiler, "-shared", "-fPIC", "-nostdlib"]
+    subprocess.run([*flags, "-o", own, tmp_path / "own.c", library], check=True)
+    library.unlink()
+    result = call("pack", "-o", "out.tar")
+    lines = [line for line in result.err.splitlines() if "gone" in line]
+    assert result.code == 0
+    assert lines == [f"  missing   libgone.so.1, wanted by {SITE}/own.so"]
+    (fake.project / "out.tar").unlink()
+    result = call("pack", "-o", "out.tar", "--strict")
+    assert (result.code, result.out) == (3, "")
+    assert result.err == (
+        f"  `{SITE}/own.so` wants `libgone.so.1`, found nowhere\n"
+        f"error: not packed, as --strict was given: `{SITE}/own.so` wants `libgone.so.1`, found"
+        " nowhere\n"
+    )
+    assert not (fake.project / "out.tar").exists()
