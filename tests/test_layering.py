@@ -9,13 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version", "presets", "listener"},
+    {"errors", "version", "presets", "listener", "host_start"},
     {"parallel"},
     {"model"},
     {"target", "platforms", "walk", "leaks", "urls", "relocate"},
     {"interpreter", "distributions", "uv", "floor"},
     {"environment", "records", "activate", "manifest", "native_host", "replacement_python"},
-    {"starter"},
+    {"starter", "host_data"},
     {"uv_config"},
     {"indexes", "network", "part"},
     {"client"},
@@ -27,6 +27,7 @@ FLOORS = (
     {"editable", "builds"},
     {"acquire", "build_requires"},
     {"download_report"},
+    {"carry"},
     {"plan", "archive"},
     {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},

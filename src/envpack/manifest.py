@@ -55,6 +55,7 @@ def describe_editable(editable: Editable) -> dict[str, str]:
 
 def describe_libraries(libraries: Libraries) -> dict[str, Any]:
     """Return what manifest and report say of shared libraries."""
+    certificates = libraries.certificates
     return {
         "floor": list(libraries.floor),
         "glibc": _describe_need(libraries.glibc),
@@ -62,6 +63,16 @@ def describe_libraries(libraries: Libraries) -> dict[str, Any]:
         "carried": list(libraries.carried),
         "host": [{"soname": wish.soname, "file": wish.file} for wish in libraries.host],
         "missing": [{"soname": wish.soname, "file": wish.file} for wish in libraries.missing],
+        "licences": [
+            {"file": one.file, "package": one.package or None, "licence": one.licence or None}
+            for one in libraries.licences
+        ],
+        "certificates": certificates
+        and {
+            "file": certificates.file,
+            "source": certificates.source,
+            "count": certificates.count,
+        },
     }
 
 

@@ -205,6 +205,26 @@ class Wish(NamedTuple):
     file: str
 
 
+class Licensed(NamedTuple):
+    """A carried file, the package it came in, and its licence's name in the archive.
+
+    `package` and `licence` are "" where this machine does not tell.
+    """
+
+    file: str
+    package: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A carried store of certificates: its name in the archive, where it was, how many it has."""
+
+    file: str
+    source: str
+    count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """A version, as `2.28`, and the file that wants it."""
@@ -221,6 +241,7 @@ class Libraries:
     `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
     files by name, and `bare` absolute library names that lose their directories. `floor` says in
     sentences what the other machine must have at least, `glibc` and `glibcxx` as versions.
+    `licences` has all that is carried.
     """
 
     carried: tuple[str, ...] = ()
@@ -231,6 +252,8 @@ class Libraries:
     floor: tuple[str, ...] = ()
     glibc: Need | None = None
     glibcxx: Need | None = None
+    licences: tuple[Licensed, ...] = ()
+    certificates: Certificates | None = None
 
 
 @dataclass(frozen=True, slots=True)

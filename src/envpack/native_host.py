@@ -336,6 +336,24 @@ def licences(
     return tuple(found)
 
 
+# Debian's copyright files name the longer licences instead of repeating them: its policy, 12.5.
+_COMMON = re.compile(rb"/usr/share/(common-licenses)/([A-Z][\w+-]*(?:\.\d+)*)")
+
+
+def common_licences(
+    path: str, folder: str = "/usr/share/common-licenses"
+) -> tuple[tuple[str, str], ...]:
+    """Return (name below the licences, path) of the texts that the copyright file `path` names."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return ()
+    found = sorted({os.fsdecode(b"/".join(match.groups())) for match in _COMMON.finditer(data)})
+    pairs = ((name, os.path.realpath(f"{folder}/{os.path.basename(name)}")) for name in found)
+    return tuple((name, text) for name, text in pairs if os.path.isfile(text))
+
+
 def _lists(info: str) -> Iterator[tuple[str, bytes]]:
     """Yield each package that has shared libraries, with the paths of its files, one a line."""
     try:

@@ -16,6 +16,7 @@ from functools import partial
 
 from envpack import activate, manifest
 from envpack import starter as find_python
+from envpack.carry import add_libraries
 from envpack.distributions import Distribution, RecordRow, distributions_in
 from envpack.draft import (
     INTERPRETER,
@@ -31,20 +32,16 @@ from envpack.draft import (
 from envpack.editable import Replacement
 from envpack.environment import Environment
 from envpack.errors import EnvironmentFault, SourceFault
-from envpack.floor import in_words
 from envpack.model import (
     Derived,
     Entry,
     Inline,
     LeftOut,
-    Libraries,
     Move,
     Package,
     Plan,
     Reason,
-    Wish,
 )
-from envpack.native import resolve
 from envpack.native_host import BundleLibs
 from envpack.records import names_local_path, record_maker, without_credentials
 from envpack.select import Filter, environment_reason, excluded, interpreter_reason
@@ -114,13 +111,14 @@ def make_plan(
     packages.sort(key=lambda package: (package.name, package.version))
     editables = tuple(replacement.editable for replacement in replacements)
     moves = _moves(environment, replacements)
-    libraries = _add_libraries(draft, environment, moves, bundle)
+    needles = _needles(environment, replacements)
+    libraries, warnings = add_libraries(draft, environment, moves, needles, bundle)
     entries = draft.finish()
     maker = manifest.manifest_maker(entries, interpreter, packages, editables, libraries, VERSION)
     return Plan(
         entries=(*entries, Entry(manifest.NAME, Derived(maker), relocate=False)),
         moves=moves,
-        needles=_needles(environment, replacements),
+        needles=needles,
         mtime=mtime,
         packages=tuple(packages),
         editables=editables,
@@ -129,39 +127,7 @@ def make_plan(
         outside=tuple(draft.outside),
         libraries=libraries,
         scrubbed=tuple(draft.scrubbed),
-    )
-
-
-def _add_libraries(
-    draft: Draft, environment: Environment, moves: tuple[Move, ...], bundle: BundleLibs
-) -> Libraries:
-    """Enter the libraries of this machine that the archive must bring.
-
-    A Python that uv manages was built to run on old machines. What `auto` would carry for it is
-    left to the host if it was built for newer ones: it would keep the archive off the others.
-    """
-    files = [
-        (name, path)
-        for name, path, executable in draft.files()
-        if executable or ".so" in posixpath.basename(name)
-    ]
-    files.sort(key=lambda pair: (pair[0] != "bin/python", pair[0]))
-    native = resolve(files, moves, bundle)
-    raised = native.floor.glibc != native.own_floor.glibc
-    if bundle is BundleLibs.AUTO and environment.interpreter.managed and raised:
-        native = resolve(files, moves, BundleLibs.NONE)
-    for name, path in (*native.carried, *native.companions):
-        content, executable = disk_at(path)
-        draft.add(Entry(name, content, executable), INTERPRETER, "this machine's libraries")
-    return Libraries(
-        carried=tuple(name for name, _ in native.carried),
-        missing=tuple(Wish(*want) for want in native.missing),
-        host=tuple(Wish(*want) for want in (*native.lacking, *native.host)),
-        rpaths=native.rpaths,
-        bare=native.bare,
-        floor=in_words(native.floor),
-        glibc=native.floor.glibc,
-        glibcxx=native.floor.glibcxx,
+        warnings=warnings,
     )
 
 

@@ -14,6 +14,7 @@ from .lab.missing import required
 from .lab.projects import Project
 from .lab.sandbox import Sandbox
 from .lab.session import Lab
+from .packs import Packs
 
 HERE = Path(__file__).parent
 WITHOUT = "other machines are tested with --machines"
@@ -47,6 +48,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def lab(work: Path) -> Lab:
     """Give the machines of this session."""
     return Lab(work)
+
+
+@pytest.fixture(scope="session")
+def packs(lab: Lab) -> Packs:
+    """Give the packs of this session."""
+    return Packs(lab)
 
 
 @pytest.fixture(scope="session", params=SUITES)

@@ -13,6 +13,7 @@ from envpack.model import EditableForm
 from envpack.select import Filter
 
 if TYPE_CHECKING:
+    from envpack.model import Libraries
     from envpack.report import PackReport
 
 _SHOWN = 5
@@ -231,6 +232,12 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     libraries = report.libraries
     lines += [f"  needs     {sentence}" for sentence in libraries.floor]
     lines += _some("carried", list(libraries.carried), verbose=verbose)
+    if libraries.certificates:
+        lines.append(
+            f"  carried   {_count(libraries.certificates.count, 'certificate')} of"
+            f" {libraries.certificates.source}, for machines without"
+        )
+    lines += _licences(libraries, verbose=verbose)
     lines += _some(
         "missing", [f"{w.soname}, wanted by {w.file}" for w in libraries.missing], verbose=verbose
     )
@@ -257,6 +264,14 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         lines.append(f"  digest    sha256:{report.digest}")
         lines.append(f"  size      {console.human(report.output_size)}")
     return lines
+
+
+def _licences(libraries: Libraries, *, verbose: bool) -> list[str]:
+    found = {one.licence for one in libraries.licences if one.licence}
+    whose = _count(len(found), "package")
+    lines = [f"  licences  of {whose}, in share/licenses"] if found else []
+    unknown = [f"none found for {one.file}" for one in libraries.licences if not one.licence]
+    return lines + _some("licences", unknown, verbose=verbose)
 
 
 def _left_out(report: PackReport, *, verbose: bool) -> list[str]:

@@ -1,0 +1,121 @@
+"""What comes along from this machine: shared libraries, their data and licences, certificates."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from envpack.draft import INTERPRETER, REST, Draft, disk_at
+from envpack.environment import Environment
+from envpack.floor import in_words
+from envpack.host_data import Store, certificates, compiled_places, start_entries
+from envpack.host_start import BUNDLE, TERMINFO
+from envpack.model import Certificates, Entry, Inline, Libraries, Licensed, Move, Wish
+from envpack.native import Native, resolve
+from envpack.native_host import BundleLibs, Licence, common_licences
+
+LICENCES = "share/licenses"
+
+_HERE = "this machine's libraries"
+
+
+def add_libraries(
+    draft: Draft,
+    environment: Environment,
+    moves: tuple[Move, ...],
+    needles: Iterable[str],
+    bundle: BundleLibs,
+) -> tuple[Libraries, tuple[str, ...]]:
+    """Enter what of this machine the archive must bring; return what it is, and warnings.
+
+    A Python that uv manages was built to run on old machines. What `auto` would carry for it is
+    left to the host if it was built for newer ones: it would keep the archive off the others.
+    """
+    files = [
+        (name, path)
+        for name, path, executable in draft.files()
+        if executable or ".so" in posixpath.basename(name)
+    ]
+    files.sort(key=lambda pair: (pair[0] != "bin/python", pair[0]))
+    native = resolve(files, moves, bundle)
+    raised = native.floor.glibc != native.own_floor.glibc
+    if bundle is BundleLibs.AUTO and environment.interpreter.managed and raised:
+        native = resolve(files, moves, BundleLibs.NONE)
+    for name, path in (*native.carried, *native.companions):
+        content, executable = disk_at(path)
+        draft.add(Entry(name, content, executable), INTERPRETER, _HERE)
+    store: Store | None = None
+    warnings: tuple[str, ...] = ()
+    if bundle is not BundleLibs.NONE:
+        here = (*files, *native.carried)
+        store, warnings = _add_host_data(draft, environment, here, needles, bundle)
+    libraries = Libraries(
+        carried=tuple(name for name, _ in native.carried),
+        missing=tuple(Wish(*want) for want in native.missing),
+        host=tuple(Wish(*want) for want in (*native.lacking, *native.host)),
+        rpaths=native.rpaths,
+        bare=native.bare,
+        floor=in_words(native.floor),
+        glibc=native.floor.glibc,
+        glibcxx=native.floor.glibcxx,
+        licences=tuple(_add_licences(draft, _licences(native, store))),
+        certificates=Certificates(BUNDLE, store.source, store.count) if store else None,
+    )
+    return libraries, warnings
+
+
+def _add_host_data(
+    draft: Draft,
+    environment: Environment,
+    files: tuple[tuple[str, str], ...],
+    needles: Iterable[str],
+    bundle: BundleLibs,
+) -> tuple[Store | None, tuple[str, ...]]:
+    """Enter what finds certificates and terminals on the other machine, and with ALL a store.
+
+    A Python that is not in the archive has its own.
+    """
+    if "bin/python" not in dict(files):
+        return None, ()
+    places = compiled_places(files, needles)
+    terminals = any(name.startswith(TERMINFO + "/") for name, _, _ in draft.files())
+    if places.openssl is None and not terminals:
+        return None, ()
+    for entry in start_entries(environment.site_packages, places):
+        draft.add(entry, REST, "envpack")
+    if places.openssl is None or bundle is not BundleLibs.ALL:
+        return None, ()
+    store = certificates()
+    if store is None:
+        return None, (
+            "this machine has no store of certificates to carry: where the other has none either,"
+            " TLS needs SSL_CERT_FILE",
+        )
+    draft.add(Entry(BUNDLE, Inline(store.data), relocate=False), INTERPRETER, _HERE)
+    return store, ()
+
+
+def _licences(native: Native, store: Store | None) -> Iterator[tuple[str, Licence]]:
+    """Yield each carried file with its licence."""
+    by_soname = {licence.soname: licence for licence in native.licences}
+    for name, _ in native.carried:
+        yield name, by_soname[posixpath.basename(name)]
+    if store is not None:
+        yield BUNDLE, store.licence
+
+
+def _add_licences(draft: Draft, licences: Iterable[tuple[str, Licence]]) -> Iterator[Licensed]:
+    """Enter each licence once, with the common ones it refers to."""
+    for file, licence in licences:
+        name = f"{LICENCES}/{licence.package}/copyright" if licence.path else ""
+        if name and name not in draft:
+            _add(draft, name, licence.path)
+            for text, path in common_licences(licence.path):
+                if f"{LICENCES}/{text}" not in draft:
+                    _add(draft, f"{LICENCES}/{text}", path)
+        yield Licensed(file, licence.package, name)
+
+
+def _add(draft: Draft, name: str, path: str) -> None:
+    content, _ = disk_at(path)
+    draft.add(Entry(name, content, relocate=False), INTERPRETER, _HERE)
