@@ -26,16 +26,22 @@ class Pack:
     unpacked: Path
 
 
-def envpack(arguments: Sequence[str | Path], *, env: dict[str, str], cwd: Path) -> str:
-    """Run the command line in a process of its own and return its stdout."""
+def source_path() -> str:
+    """Return the PYTHONPATH with which another process has this envpack and what it needs."""
     spec = importlib.util.find_spec("envpack")
     assert spec is not None
     assert spec.origin is not None
     source = str(Path(spec.origin).parents[1])
-    paths = os.pathsep.join([source, *(path for path in sys.path if path)])
+    return os.pathsep.join([source, *(path for path in sys.path if path)])
+
+
+def envpack(arguments: Sequence[str | Path], *, env: dict[str, str], cwd: Path) -> str:
+    """Run the command line in a process of its own and return its stdout."""
     path = os.pathsep.join([str(Path(uv_program()).parent), env["PATH"]])
     program = [sys.executable, "-c", "from envpack.cli import main; main()"]
-    return call([*program, *arguments], env={**env, "PYTHONPATH": paths, "PATH": path}, cwd=cwd)
+    return call(
+        [*program, *arguments], env={**env, "PYTHONPATH": source_path(), "PATH": path}, cwd=cwd
+    )
 
 
 def pack_project(project: Project, out: Path, *options: str) -> dict[str, Any]:

@@ -34,7 +34,9 @@ START_SECONDS = 180
 SPARK = "/spark"
 WORK = "/work"
 CLASS = "org.apache.spark.deploy"
+CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
 MASTER_LINE = re.compile(r"Starting Spark master at (spark://127\.0\.0\.1:\d+)")
+CONNECT_LINE = re.compile(r"Spark Connect server started at: (\S+)")
 WORKER_LINE = re.compile(r"Successfully registered with master (spark://\S+)")
 INHERITED = ("SPARK_", "PYSPARK_", "HADOOP_", "YARN_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -184,22 +186,61 @@ class Cluster:
 
         The cluster's address and settings come from spark-defaults.conf, so the line needs none.
         """
-        local = cwd / "local"
-        conf = cwd / "conf"
-        for folder in (local, conf):
-            folder.mkdir(exist_ok=True)
+        env = self.variables(cwd, clean_environment(), environment / "bin", settings=settings)
+        return self.shell(line, cwd, env, timeout)
+
+    def variables(
+        self,
+        folder: Path,
+        inherited: Mapping[str, str],
+        *programs: Path,
+        settings: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Return what a user of the cluster has: its settings in `folder`, and programs on PATH."""
+        local = folder / "local"
+        conf = folder / "conf"
+        for made in (local, conf):
+            made.mkdir(exist_ok=True)
         chosen = {**SETTINGS, "spark.master": self.master, "spark.local.dir": str(local)}
         chosen["spark.driver.extraJavaOptions"] = f"{QUICK} -Djava.io.tmpdir={local}"
         chosen.update(settings or {})
         text = "".join(f"{name} {value}\n" for name, value in chosen.items())
         (conf / "spark-defaults.conf").write_text(text, encoding="utf-8")
-        clean = clean_environment()
-        env = {name: value for name, value in clean.items() if not name.startswith(INHERITED)}
-        env["PATH"] = os.pathsep.join([f"{environment}/bin", f"{self.home}/bin", env["PATH"]])
+        env = {name: value for name, value in inherited.items() if not name.startswith(INHERITED)}
+        env["PATH"] = os.pathsep.join([*map(str, programs), f"{self.home}/bin", env["PATH"]])
         env |= {"SPARK_HOME": str(self.home), "SPARK_CONF_DIR": str(conf)}
         env["SPARK_LOCAL_IP"] = LOOPBACK
+        return env
+
+    def shell(
+        self, line: str, cwd: Path, env: Mapping[str, str], timeout: float = 240
+    ) -> Submitted:
+        """Run a line of shell with these variables; return what it and the executors said."""
         code, output = shell(line, cwd, env, timeout)
         return Submitted(code, output, self._collect())
+
+    def connect(self, folder: Path, env: Mapping[str, str], port: int) -> Daemon:
+        """Start a server of Spark Connect on this cluster, on this machine, and wait for it."""
+        folder.mkdir()
+        words = [f"{self.home}/bin/spark-submit", "--class", CONNECT, "--name", "connect"]
+        words += ["--conf", f"spark.connect.grpc.binding.port={port}", "spark-internal"]
+        log = folder / "connect.log"
+        with open(log, "wb") as out:
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        server = Daemon(process, log)
+        try:
+            server.wait_for(CONNECT_LINE)
+        except ClusterFailed:
+            server.stop()
+            raise
+        return server
 
     def _collect(self) -> str:
         """Return what the executors of the last job wrote, and remove what they unpacked."""
