@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .lab.missing import require
 from .lab.sandbox import USER
 from .lab.session import Lab
 from .lab.spark import SPARK, WORK, Cluster, Submitted, cluster
-from .lab.spark_machine import JAVA_HOME, executor_root, pythons, spark_home, unpacker
+from .lab.spark_machine import JAVA_HOME, executor_root, pythons, spark_home, unpackers
 from .lab.tools import call, tool, uv_program
 from .packs import envpack
 
@@ -293,8 +293,8 @@ def test_users_are_told_this_line(managed_pack: Pack) -> None:
 
 @pytest.fixture(scope="module")
 def classes(folder: Path) -> Path:
-    """Give the compiled caller of Spark's unpacker."""
-    return require(unpacker, require(spark_home), folder / "classes")
+    """Give the compiled callers of Spark's unpacker and of YARN's."""
+    return require(unpackers, require(spark_home), folder / "classes")
 
 
 UNPACKED = {
@@ -312,29 +312,59 @@ def test_what_sparks_unpacker_makes_of_each_format(
     spark: Cluster, lab: Lab, classes: Path, tmp_path: Path, suffix: str
 ) -> None:
     """Only tar.gz and zip become a Python; a tar has no executable bits, a tar.zst is copied."""
-    project = lab.project("c", MINOR)
-    archive = tmp_path / f"env.{suffix}"
-    words: list[str | Path] = ["pack", project.env, "-o", archive]
-    envpack(words, env=uv_environment(project.python.install_dir), cwd=project.base)
-    place = tmp_path / "place"
-    place.mkdir()
-    if os.geteuid() == 0:
-        os.chown(place, USER, USER)
-
-    def there(line: str) -> subprocess.CompletedProcess[str]:
-        return spark.sandbox.run(
-            ["bash", "-c", line],
-            binds={"/classes": classes, f"/{archive.name}": archive, **spark.seen()},
-            writable={WORK: place},
-            cwd=WORK,
-            uid=USER,
-        )
-
-    java = f'{JAVA_HOME}/bin/java -cp "/classes:{SPARK}/jars/*" Unpack'
-    done = there(f"{java} /{archive.name} {WORK}/environment")
+    there = unpacking(spark, lab, classes, tmp_path, suffix)
+    done = there(f"Unpack /env.{suffix} {WORK}/environment")
     assert done.returncode == 0, done.stderr
     assert ("just copying it" in done.stderr) == (suffix == "tar.zst")
     done = there("./environment/bin/python -c 'import rich, sys; print(sys.prefix)'")
     code, out, error = UNPACKED[suffix]
     assert (done.returncode, done.stdout.strip()) == (code, out), done.stderr
     assert error in done.stderr
+
+
+@pytest.mark.parametrize("suffix", UNPACKED)
+def test_what_yarns_localiser_makes_of_each_format(
+    spark: Cluster, lab: Lab, classes: Path, tmp_path: Path, suffix: str
+) -> None:
+    """All but tar.zst become a Python; each file is executable, and none can be written."""
+    there = unpacking(spark, lab, classes, tmp_path, suffix)
+    done = there(f"Localise /env.{suffix} {WORK}/local")
+    assert done.returncode == 0, done.stderr
+    made = done.stdout.splitlines()[-1]
+    done = there(f"busybox find {made} -type f -perm /222 -o -type f ! -perm -500")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    done = there(f"{made}/bin/python -c 'import rich, sys; print(sys.prefix)'")
+    if suffix == "tar.zst":
+        assert (done.returncode, "Not a directory" in done.stderr) == (126, True)
+        return
+    assert (done.returncode, done.stdout.strip()) == (0, made), done.stderr
+
+
+def unpacking(
+    spark: Cluster, lab: Lab, classes: Path, place: Path, suffix: str
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Pack a project and return what runs a line on a Worker's machine, where the archive is /env.
+
+    A line that starts with the name of a class of `classes` runs Java.
+    """
+    project = lab.project("c", MINOR)
+    archive = place / f"env.{suffix}"
+    words: list[str | Path] = ["pack", project.env, "-o", archive]
+    envpack(words, env=uv_environment(project.python.install_dir), cwd=project.base)
+    work = place / "place"
+    work.mkdir()
+    if os.geteuid() == 0:
+        os.chown(work, USER, USER)
+    java = f'{JAVA_HOME}/bin/java -cp "/classes:{SPARK}/jars/*"'
+
+    def there(line: str) -> subprocess.CompletedProcess[str]:
+        called = line.split(maxsplit=1)[0] in {"Unpack", "Localise"}
+        return spark.sandbox.run(
+            ["bash", "-c", f"{java} {line}" if called else line],
+            binds={"/classes": classes, f"/{archive.name}": archive, **spark.seen()},
+            writable={WORK: work},
+            cwd=WORK,
+            uid=USER,
+        )
+
+    return there

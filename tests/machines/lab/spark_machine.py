@@ -46,6 +46,31 @@ public class Unpack {
     }
 }
 """
+LOCALISE = """\
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.*;
+import org.apache.hadoop.security.UserGroupInformation;
+import org.apache.hadoop.yarn.api.records.*;
+import org.apache.hadoop.yarn.util.*;
+
+public class Localise {
+    public static void main(String[] words) throws Exception {
+        Configuration settings = new Configuration();
+        FileContext files = FileContext.getLocalFSFileContext(settings);
+        Path archive = new Path("file://" + words[0]);
+        FileStatus status = files.getFileStatus(archive);
+        LocalResource resource = Records.newRecord(LocalResource.class);
+        resource.setResource(URL.fromPath(archive));
+        resource.setSize(status.getLen());
+        resource.setTimestamp(status.getModificationTime());
+        resource.setType(LocalResourceType.ARCHIVE);
+        resource.setVisibility(LocalResourceVisibility.PRIVATE);
+        Path made = new FSDownload(files, UserGroupInformation.getCurrentUser(), settings,
+            new Path("file://" + words[1]), resource).call();
+        System.out.println(made.toUri().getPath());
+    }
+}
+"""
 
 
 def executor_root() -> Root:
@@ -104,16 +129,20 @@ def java_program(name: str = "java") -> str:
     return program
 
 
-def unpacker(home: Path, to: Path) -> Path:
-    """Compile a caller of Spark's own unpacker into a folder, and return it.
+def unpackers(home: Path, to: Path) -> Path:
+    """Compile callers of Spark's own unpacker, and of YARN's, into a folder, and return it.
 
-    Spark calls `Utils.unpack` in the driver and in every executor on each of its archives.
+    Spark calls `Utils.unpack` in the driver and in every executor on each of its archives; on
+    YARN each node calls `FSDownload`.
     """
     javac = java_program("javac")
     to.mkdir()
-    source = to / "Unpack.java"
-    source.write_text(UNPACK, encoding="utf-8")
-    call([javac, "--release", str(JAVA), "-cp", home / "jars/*", "-d", to, source])
+    sources = []
+    for name, text in {"Unpack": UNPACK, "Localise": LOCALISE}.items():
+        source = to / f"{name}.java"
+        source.write_text(text, encoding="utf-8")
+        sources.append(source)
+    call([javac, "--release", str(JAVA), "-cp", home / "jars/*", "-d", to, *sources])
     return to
 
 
