@@ -25,7 +25,7 @@ FLOORS = (
     {"select", "draft", "native"},
     {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
     {"editable", "builds"},
-    {"acquire", "build_requires"},
+    {"acquire", "build_requires", "programs"},
     {"download_report"},
     {"carry"},
     {"plan", "archive"},

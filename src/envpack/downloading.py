@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import PackageDirectory
 
 from envpack.acquire import Acquired, Acquirer
@@ -36,11 +35,12 @@ from envpack.lock import (
     export,
     find_lock,
     project_python,
-    read_toml,
+    supported_environments,
 )
 from envpack.network import Network
 from envpack.parallel import Pool
 from envpack.platforms import Python, Target, current, platforms_named, pythons_named
+from envpack.programs import Brought, bring_pythons, bring_uvs
 from envpack.uv import Uv, inherited_environment
 from envpack.uv_config import read_config
 from envpack.version import VERSION
@@ -75,6 +75,8 @@ class _Wanted:
     scope: Scope
     sdists: bool
     build_deps: bool
+    python: bool
+    uv: bool
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,6 +85,8 @@ class _Wanted:
             "scope": self.scope.to_json(),
             "sdists": self.sdists,
             "build_deps": self.build_deps,
+            "with_python": self.python,
+            "with_uv": self.uv,
         }
 
     def joined(self, about: Any) -> _Wanted:
@@ -100,6 +104,8 @@ class _Wanted:
             self.scope.joined(Scope.from_json(about["scope"])),
             self.sdists or bool(about["sdists"]),
             self.build_deps or bool(about["build_deps"]),
+            self.python or bool(about.get("with_python")),
+            self.uv or bool(about.get("with_uv")),
         )
 
 
@@ -126,6 +132,8 @@ def download(
     sdists: bool = False,
     build: bool = True,
     build_deps: bool = False,
+    with_python: bool = False,
+    with_uv: bool = False,
     prune: bool = False,
     jobs: int | None = None,
     listener: Listener | None = None,
@@ -135,8 +143,9 @@ def download(
     `platforms` and `pythons` are words as `--platform` and `--python` take them, for every
     combination of which the folder is complete afterwards; without `pythons` it is the project's.
     `scope` is which extras, groups and members. `requirements` are files that uv resolves instead
-    of a project. What the folder held before stays, and is joined by this, unless `prune`. The
-    lock and the project are only read. Raises EnvpackError in one of its classes.
+    of a project. `with_python` and `with_uv` bring an interpreter and uv itself for each of them.
+    What the folder held before stays, and is joined by this, unless `prune`. The lock and the
+    project are only read. Raises EnvpackError in one of its classes.
     """
     listener = listener or Silent()
     folder = os.path.abspath(os.fspath(folder))
@@ -153,8 +162,10 @@ def download(
     told = _project_words(lock, files)
     previous = _previous(folder, told)
     words = words or pythons_named([_default_python(uv, lock)])
-    targets = targets_of(named, words, _supported(lock))
-    wanted = _Wanted(targets, words if named is None else (), scope or Scope(), sdists, build_deps)
+    targets = targets_of(named, words, supported_environments(lock))
+    every = words if named is None else ()
+    extras = (sdists, build_deps, with_python, with_uv)
+    wanted = _Wanted(targets, every, scope or Scope(), *extras)
     if previous is not None and not prune:
         wanted = wanted.joined(previous.about)
     run = _Run(
@@ -173,7 +184,8 @@ def download(
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
         locked = run.locked(scratch)
-        return run.finished(locked, run.acquired(locked, scratch))
+        acquired = run.acquired(locked, scratch)
+        return run.finished(locked, acquired, run.programs())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,9 +296,22 @@ class _Run:
         if not os.path.lexists(path):
             write_text(path, record_text(Record({"project": self.told}, ())))
 
-    def finished(self, locked: Locked, acquired: Acquired) -> DownloadReport:
+    def programs(self) -> Brought:
+        """Bring interpreters and uv, if they are wanted."""
+        targets, parts = self.wanted.targets, []
+        if self.wanted.python:
+            self.listener.say("Fetching Python")
+            parts.append(bring_pythons(self.uv, self.folder, targets, self.previous))
+        if self.wanted.uv:
+            self.listener.say("Fetching uv")
+            platforms = [target.platform for target in targets]
+            parts.append(bring_uvs(self.uv, self.folder, platforms, self.previous))
+        files = tuple(file for part in parts for file in part.files)
+        return Brought(files, sum(part.fetched for part in parts))
+
+    def finished(self, locked: Locked, acquired: Acquired, programs: Brought) -> DownloadReport:
         """Write what says what the folder holds, last of all, and remove what is left over."""
-        files = tuple(_files(acquired))
+        files = (*_files(acquired), *programs.files)
         requires = locked.pylock.requires_python
         about = {
             "envpack": VERSION,
@@ -312,7 +337,7 @@ class _Run:
             project=self.told.get("name") or ", ".join(self.told["requirements"]),
             targets=tuple(str(target) for target in self.wanted.targets),
             files=files,
-            fetched=acquired.fetched,
+            fetched=acquired.fetched + programs.fetched,
             built=acquired.built,
             removed=removed,
             lacking=acquired.lacking,
@@ -364,15 +389,3 @@ def _default_python(uv: Uv, lock: LockFile | None) -> str:
     else:
         version = uv.run("find a Python", ["python", "find", "--show-version", "--no-project"])
     return ".".join(version.strip().split(".")[:2])
-
-
-def _supported(lock: LockFile | None) -> tuple[Marker, ...]:
-    """Return the environments that the workspace limits itself to (`tool.uv.environments`)."""
-    if lock is None:
-        return ()
-    table = read_toml(os.path.join(lock.root, "pyproject.toml"))
-    words = table.get("tool", {}).get("uv", {}).get("environments", [])
-    try:
-        return tuple(Marker(word) for word in ([words] if isinstance(words, str) else words))
-    except InvalidMarker as error:
-        raise ProjectFault(f"`tool.uv.environments` of `{lock.root}`: {error}") from error

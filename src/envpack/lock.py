@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import Pylock, PylockValidationError
 
 from envpack.errors import ProjectFault
@@ -174,6 +175,39 @@ def project_python(uv: Uv, lock: LockFile) -> str:
     """Return the version of the Python that uv takes for the project, such as "3.12.4"."""
     args = ["python", "find", "--show-version", "--project", lock.project]
     return uv.run("find the project's Python", args).strip()
+
+
+def requires_python(lock: LockFile) -> str:
+    """Return the specifier of the lock's `requires-python`, "" if there is none."""
+    value = read_toml(os.path.join(lock.root, "uv.lock")).get("requires-python", "")
+    return value if isinstance(value, str) else ""
+
+
+def pinned_python(lock: LockFile) -> str | None:
+    """Return what the nearest .python-version from the project up to the root says, if it does."""
+    folder = lock.project
+    while True:
+        path = os.path.join(folder, ".python-version")
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = (line.strip() for line in file)
+                return next((line for line in lines if line and not line.startswith("#")), None)
+        parent = os.path.dirname(folder)
+        if folder in {lock.root, parent}:
+            return None
+        folder = parent
+
+
+def supported_environments(lock: LockFile | None) -> tuple[Marker, ...]:
+    """Return the environments that the workspace limits itself to (`tool.uv.environments`)."""
+    if lock is None:
+        return ()
+    table = read_toml(os.path.join(lock.root, "pyproject.toml"))
+    words = table.get("tool", {}).get("uv", {}).get("environments", [])
+    try:
+        return tuple(Marker(word) for word in ([words] if isinstance(words, str) else words))
+    except InvalidMarker as error:
+        raise ProjectFault(f"`tool.uv.environments` of `{lock.root}`: {error}") from error
 
 
 def read_pylock(path: str) -> Locked:

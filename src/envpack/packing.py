@@ -255,7 +255,8 @@ def _cache_dir(uv: Callable[[], Uv]) -> str | None:
 
 def _uv_entries(environment: Environment, scratch: str, uv: Callable[[], Uv]) -> tuple[Entry, ...]:
     folder = os.path.join(scratch, "static-uv")
-    content, _ = disk_at(uv().static_uv(environment.interpreter.target, folder))
+    triple = f"{environment.interpreter.target.arch}-unknown-linux-musl"
+    content, _ = disk_at(uv().static_uv(triple, folder))
     return (Entry("bin/uv", content, executable=True, relocate=False),)
 
 

@@ -42,7 +42,8 @@ _PROJECT_ONLY = frozenset(
 def configure(folder: str, links: str, pyproject: str | None) -> str:
     """Write `folder/uv.toml` so that uv is offline and finds wheels in `links`; return its path.
 
-    `links` is an absolute directory, written relative if it lies below `folder`. The settings of
+    `links` is an absolute directory, written relative if it lies below `folder` or beside it, so
+    that both can be moved together. The settings of
     the file at `pyproject` are merged in. Raises OutputFault, or ProjectFault for a file that
     cannot be read.
     """
@@ -135,9 +136,10 @@ def _inherited(pyproject: str) -> dict[str, Any]:
 
 def _relative(path: str, folder: str) -> str:
     """Return a path as uv reads it in `folder/uv.toml`."""
-    below = os.path.relpath(path, folder)
-    outside = below.split(os.sep)[0] == os.pardir
-    return path if outside else f"./{below.replace(os.sep, '/')}"
+    parts = os.path.relpath(path, folder).split(os.sep)
+    if parts[:2] == [os.pardir, os.pardir]:
+        return path
+    return "/".join(parts if parts[0] == os.pardir else [os.curdir, *parts])
 
 
 def _text(path: str) -> str:

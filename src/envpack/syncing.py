@@ -23,9 +23,21 @@ from envpack.choice import Choice, choose
 from envpack.distributions import distributions_in
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
 from envpack.listener import Listener, Silent
-from envpack.lock import Locked, LockFile, Scope, check_fresh, export, find_lock, project_python
+from envpack.lock import (
+    Locked,
+    LockFile,
+    Scope,
+    check_fresh,
+    export,
+    find_lock,
+    pinned_python,
+    project_python,
+    requires_python,
+)
 from envpack.platforms import Target, current, pythons_named
-from envpack.settings import configure
+from envpack.programs import install_python
+from envpack.settings import NAME as SETTINGS
+from envpack.settings import configure, is_ours
 from envpack.uv import Uv, UvFault
 from envpack.wheelhouse import WHEELS, Listed, Record, Stored, pylock_text, read_record, write_text
 
@@ -97,12 +109,14 @@ def sync(
             f"`{folder}` is no finished download",
             hint="fill it with `envpack download -o`, on a machine with a network",
         )
+    if configure and is_ours(os.path.join(configure, SETTINGS)):
+        run.configure(configure)  # uv refuses to run if what it says has moved away
+    version = run.python(python, record)
     check_fresh(run.uv, run.lock)
     place = environment or os.path.join(run.lock.root, ".venv")
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
         locked = export(run.uv, run.lock, run.scope, scratch)
-        version = run.python(python)
         listed, members = run.chosen(locked, record, version)
         run.check(listed)
         run.make(place, python)
@@ -130,8 +144,28 @@ class _Sync:
     scope: Scope
     listener: Listener
 
-    def python(self, request: str | None) -> str:
-        """Return the full version of the interpreter that the environment has or will have."""
+    def python(self, request: str | None, record: Record) -> str:
+        """Return the full version of the interpreter that the environment has or will have.
+
+        If there is none, that of the folder goes where uv has its own.
+        """
+        try:
+            return self._found_python(request)
+        except UvFault as fault:
+            wanted = request or pinned_python(self.lock)
+            requires = requires_python(self.lock)
+            platform = current()
+            installed = install_python(self.uv, self.folder, record, platform, wanted, requires)
+            if installed is None:
+                raise ProjectFault(
+                    f"there is no Python here for the project, and none in `{self.folder}`"
+                    f" (uv: {fault.reason})",
+                    hint="`envpack download --with-python` brings one",
+                ) from fault
+            self.listener.say(f"Installed Python {installed} from {self.folder}")
+            return self._found_python(request)
+
+    def _found_python(self, request: str | None) -> str:
         if request is None:
             return project_python(self.uv, self.lock)
         args = ["python", "find", "--show-version", "--no-project", "--system", request]

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from envpack.errors import ToolFault
-from envpack.target import Target
 
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
@@ -190,21 +189,22 @@ class Uv:
         except UvFault:  # there is none, or this uv is older than its store
             return None
 
-    def static_uv(self, target: Target, into: str, version: str | None = None) -> str:
-        """Put uv's statically linked executable for `target` under `into`; return its path.
+    def static_uv(self, triple: str, into: str, version: str | None = None) -> str:
+        """Put uv's executable for a platform of uv's naming under `into`; return its path.
 
-        It is the musllinux wheel's, which needs no C library of the target (the gnu one needs
-        libgcc_s). `version` is this uv's own if not given.
+        That of `…-linux-musl` is linked statically and needs no C library of its machine (the gnu
+        one needs libgcc_s). `version` is this uv's own if not given.
         """
         version = version or self.version()
         args = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
         args += ["--python", sys.executable, "--target", into]
-        args += ["--python-platform", f"{target.arch}-unknown-linux-musl", f"uv=={version}"]
-        self.run(f"fetch uv {version} for {target}", args)
-        path = os.path.join(into, "bin", "uv")
-        if not os.path.isfile(path):
-            raise UvFault(f"the wheel of uv {version} for {target} holds no `bin/uv`")
-        return path
+        args += ["--python-platform", triple, f"uv=={version}"]
+        self.run(f"fetch uv {version} for {triple}", args)
+        for name in ("uv", "uv.exe"):
+            path = os.path.join(into, "bin", name)
+            if os.path.isfile(path):
+                return path
+        raise UvFault(f"the wheel of uv {version} for {triple} holds no `bin/uv`")
 
     def run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""

@@ -60,6 +60,8 @@ _DEFAULT = "distributions"
     is_flag=True,
     help="Also what the workspace's members are built with, for builds on the other side.",
 )
+@click.option("--with-python", is_flag=True, help="Also the Python of each platform and version.")
+@click.option("--with-uv", is_flag=True, help="Also uv itself for each platform.")
 @click.option("--prune", is_flag=True, help="Remove from DIR what is not asked for now.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")

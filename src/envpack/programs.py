@@ -1,0 +1,214 @@
+"""Interpreters and uv itself in a download's folder: archives as uv fetches them, one executable.
+
+`python/` is what uv calls a cache of Python downloads (UV_PYTHON_CACHE_DIR): the pristine archives
+under uv's own names, from which `uv python install` works without a network. `uv/` has one
+statically linked uv for each kind of machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from envpack.errors import OutputFault, ProjectFault
+from envpack.platforms import Platform, Python, Target
+from envpack.uv import Uv, UvFault
+from envpack.wheelhouse import PYTHONS, UVS, Record, Stored
+
+PYTHON = "python"
+UV = "uv"
+"""Roles of files."""
+
+_ARCHES = {"i686": "x86"}
+_UNFINISHED = ".programs.part"
+_INSTALL = ("python", "install", "--no-bin", "--quiet")
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """Files of the folder, and how many of them were not there."""
+
+    files: tuple[Stored, ...]
+    fetched: int
+
+
+def python_key(platform: Platform, python: Python) -> str:
+    """Return uv's name of an interpreter, such as `cpython-3.12-linux-x86_64-gnu`."""
+    variant = "+freethreaded" if python.free_threaded else ""
+    arch = _ARCHES.get(platform.arch, platform.arch)
+    return f"cpython-{python.version}{variant}-{platform.os}-{arch}-{platform.libc}"
+
+
+def uv_triple(platform: Platform) -> str:
+    """Return the platform whose uv runs there; on Linux the one that needs no C library."""
+    if platform.os == "linux":
+        return f"{platform.arch}-unknown-linux-musl"
+    return f"{platform.arch}-{'apple-darwin' if platform.os == 'macos' else 'pc-windows-msvc'}"
+
+
+def bring_pythons(
+    uv: Uv, folder: str, targets: Iterable[Target], previous: Record | None
+) -> Brought:
+    """Let uv fetch the interpreter of each target; what `previous` has of it stays.
+
+    Raises ProjectFault for one that uv does not have.
+    """
+    found: dict[str, Stored] = {}
+    fetched = 0
+    for target in targets:
+        key = python_key(target.platform, target.python)
+        if any(_is_of(key, file.name) for file in found.values()):
+            continue
+        stored = next(
+            (file for file in _intact(folder, previous, PYTHON) if _is_of(key, file.name)), None
+        )
+        if stored is None:
+            stored = _fetch_python(uv, folder, key)
+            fetched += 1
+        found[stored.path] = stored
+    return Brought(tuple(found.values()), fetched)
+
+
+def bring_uvs(
+    uv: Uv, folder: str, platforms: Iterable[Platform], previous: Record | None
+) -> Brought:
+    """Let uv fetch itself, in its own version, for each platform."""
+    version = uv.version()
+    found: dict[str, Stored] = {}
+    fetched = 0
+    there = {file.name: file for file in _intact(folder, previous, UV) if file.version == version}
+    for triple in dict.fromkeys(map(uv_triple, platforms)):
+        name = f"uv-{triple}"
+        stored = there.get(name)
+        if stored is None:
+            with _unfinished(folder) as scratch:
+                source = uv.static_uv(triple, scratch, version)
+                suffix = ".exe" if source.endswith(".exe") else ""
+                stored = _kept(folder, source, f"{UVS}/{name}{suffix}", name, version, UV)
+                fetched += 1
+        found[name] = stored
+    return Brought(tuple(found.values()), fetched)
+
+
+def install_python(
+    uv: Uv, folder: str, record: Record, platform: Platform, request: str | None, requires: str
+) -> str | None:
+    """Install the folder's interpreter into uv's own directory; None if it has none that serves.
+
+    `request` is a version such as "3.12", `requires` the project's `requires-python`. Returns the
+    version.
+    """
+    try:
+        allowed = SpecifierSet(requires)
+    except ValueError:
+        allowed = SpecifierSet()
+    fitting = [
+        (Version(file.version), file)
+        for file in _intact(folder, record, PYTHON)
+        if _is_of(python_key(platform, Python(file.version)), file.name)
+        and (request is None or _begins(file.version, request))
+        and allowed.contains(file.version, prereleases=True)
+    ]
+    if not fitting:
+        return None
+    _, best = max(fitting, key=lambda pair: pair[0])
+    env = {
+        "UV_PYTHON_CACHE_DIR": os.path.join(folder, PYTHONS),
+        "UV_PYTHON_DOWNLOADS": "manual",
+    }
+    uv.run(f"install Python {best.version}", [*_INSTALL, "--offline", best.name], env)
+    return best.version
+
+
+def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
+    with _unfinished(folder) as scratch:
+        cache, installed = os.path.join(scratch, "cache"), os.path.join(scratch, "installed")
+        env = {"UV_PYTHON_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "manual"}
+        try:
+            uv.run(f"fetch {key}", [*_INSTALL, "--install-dir", installed, key], env)
+        except UvFault as fault:
+            raise ProjectFault(f"uv cannot fetch `{key}`: {fault.reason}") from fault
+        archives = os.listdir(cache) if os.path.isdir(cache) else []
+        names = [
+            name
+            for name in os.listdir(installed)
+            if name.startswith("cpython-") and not os.path.islink(os.path.join(installed, name))
+        ]
+        if len(archives) != 1 or len(names) != 1:
+            raise ProjectFault(
+                f"uv keeps no archive of `{key}`", hint="a newer uv does: `uv self update`"
+            )
+        version = names[0].split("-")[1].partition("+")[0]
+        source = os.path.join(cache, archives[0])
+        return _kept(folder, source, f"{PYTHONS}/{archives[0]}", names[0], version, PYTHON)
+
+
+def _kept(folder: str, source: str, path: str, name: str, version: str, role: str) -> Stored:
+    """Move a finished file to its place in the folder."""
+    with open(source, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    place = os.path.join(folder, *path.split("/"))
+    try:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.replace(source, place)
+        size = os.path.getsize(place)
+    except OSError as error:
+        raise OutputFault(f"cannot write `{place}`: {error.strerror}") from error
+    return Stored(path, name, version, digest, size, role=role)
+
+
+@contextmanager
+def _unfinished(folder: str) -> Iterator[str]:
+    """Give an empty folder on the same file system; what a killed run left there goes."""
+    place = os.path.join(folder, _UNFINISHED)
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        os.makedirs(place)
+    except OSError as error:
+        raise OutputFault(f"cannot make `{place}`: {error.strerror}") from error
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _intact(folder: str, record: Record | None, role: str) -> Sequence[Stored]:
+    """Return the recorded files of a role that are what was downloaded."""
+    found = []
+    for file in record.files if record else ():
+        if file.role != role:
+            continue
+        try:
+            with open(os.path.join(folder, *file.path.split("/")), "rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError:
+            continue
+        if digest == file.sha256:
+            found.append(file)
+    return found
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Say whether an interpreter's full name is one that `key`, with fewer places, asks for."""
+    asked, found = key.split("-", 2), name.split("-", 2)
+    if len(found) != 3 or asked[2] != found[2]:
+        return False
+    wanted, _, variant = asked[1].partition("+")
+    version, _, other = found[1].partition("+")
+    return variant == other and _begins(version, wanted)
+
+
+def _begins(version: str, request: str) -> bool:
+    """Say whether a version such as "3.12.4" is one of the request "3.12"."""
+    try:
+        wanted = Version(request).release
+    except InvalidVersion:
+        return False
+    return Version(version).release[: len(wanted)] == wanted

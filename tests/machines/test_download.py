@@ -1,0 +1,233 @@
+"""`download` from PyPI and `sync` where there is no network, no Python, and another home."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .lab.interpreters import Standalone, downloads_json, standalone, uv_environment
+from .lab.missing import require
+from .lab.session import Lab
+from .lab.tools import call, tool, uv_program
+from .packs import envpack, source_path
+
+MINOR = "3.12"
+PLATFORMS = ("current", "windows", "aarch64-unknown-linux-gnu")
+PROJECT = f"""\
+[project]
+name = "orchard"
+version = "1.0"
+requires-python = "=={MINOR}.*"
+dependencies = ["humanize", "markupsafe", "colorama; sys_platform == 'win32'"]
+
+[project.scripts]
+orchard = "orchard:main"
+
+[dependency-groups]
+dev = ["iniconfig"]
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+MODULE = """\
+import humanize
+import markupsafe._speedups
+
+
+def main():
+    print(humanize.intcomma(12345))
+"""
+
+
+@dataclass(frozen=True)
+class Far:
+    """The other side: a folder with the project and the download, and the variables there."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def project(self) -> Path:
+        """Return the project, copied."""
+        return self.folder / "project"
+
+    @property
+    def dists(self) -> Path:
+        """Return the folder of distributions, copied."""
+        return self.folder / "dists"
+
+    def without_network(self, words: Sequence[str | Path]) -> list[str | Path]:
+        """Return a command that runs in a network namespace of its own."""
+        return [require(tool, "bwrap"), "--dev-bind", "/", "/", "--unshare-net", *words]
+
+    def uv(self, *words: str) -> str:
+        """Run the uv that was brought, in the project."""
+        program = self.dists / "uv/uv-x86_64-unknown-linux-musl"
+        return call(self.without_network([program, *words]), cwd=self.project, env=self.environment)
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of what nobody may change."""
+    names = ("uv.lock", "pyproject.toml")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.fixture(scope="module")
+def python() -> Standalone:
+    """Give the interpreter that uv can fetch."""
+    return require(standalone, MINOR)
+
+
+@pytest.fixture(scope="module")
+def near(lab: Lab, python: Standalone, work: Path) -> Path:
+    """Give a folder with a locked project and its download for three platforms."""
+    folder = work / "near"
+    project = folder / "project"
+    source = project / "src/orchard"
+    source.mkdir(parents=True)
+    (source / "__init__.py").write_text(MODULE, encoding="utf-8")
+    (project / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    (folder / "downloads.json").write_text(downloads_json([python]), encoding="utf-8")
+    env = uv_environment(
+        lab.managed(MINOR).install_dir,
+        {"UV_PYTHON_DOWNLOADS_JSON_URL": (folder / "downloads.json").as_uri()},
+    )
+    call([uv_program(), "lock"], cwd=project, env=env)
+    before = sums(project)
+    words: list[str | Path] = ["download", "--json", "--with-build-deps", "-o"]
+    envpack([*words, folder / "dists", "--with-python", "--with-uv"], env=env, cwd=project)
+    others = [*words, folder / "others", f"--platform={','.join(PLATFORMS)}"]
+    assert json.loads(envpack(others, env=env, cwd=project))["lacking"] == []
+    assert sums(project) == before
+    return folder
+
+
+@pytest.fixture
+def far(near: Path, tmp_path: Path) -> Far:
+    """Give the other side: another path, an empty home and cache, and no Python that fits."""
+    folder = tmp_path / "the other é"
+    folder.mkdir()
+    for name in ("project", "dists", "others"):
+        shutil.copytree(near / name, folder / name)
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "UV": str(folder / "dists/uv/uv-x86_64-unknown-linux-musl"),
+        "UV_PYTHON_DOWNLOADS_JSON_URL": (near / "downloads.json").as_uri(),
+    }
+    return Far(folder, environment)
+
+
+def synced(far: Far, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `envpack sync` there, by this Python, which is not the project's."""
+    program = [sys.executable, "-c", "from envpack.cli import main; main()", "sync"]
+    program.append(str(folder or far.dists))
+    return subprocess.run(
+        [os.fspath(word) for word in far.without_network([*program, *words])],
+        cwd=far.project,
+        env={**far.environment, "PYTHONPATH": source_path()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_sync_where_there_is_no_network(far: Far) -> None:
+    """Python, uv and packages come from the folder; plain uv goes on; the lock is the same."""
+    before = sums(far.project)
+    done = synced(far, "--configure")
+    assert done.returncode == 0, done.stderr
+    answer = "import sys; print(sys.base_prefix)"
+    there = far.uv("run", "--locked", "python", "-c", answer).strip()
+    assert there.startswith(far.environment["HOME"])
+    assert far.uv("run", "orchard") == "12,345\n"
+    far.uv("sync", "--locked")
+    far.uv("build", "--wheel")
+    assert sums(far.project) == before
+    again = synced(far)
+    assert again.returncode == 0, again.stderr
+    assert "Installed Python" not in again.stderr
+
+
+def test_no_python_there_and_none_brought(far: Far) -> None:
+    """Said in one sentence, before anything is made."""
+    folder = far.folder / "others"
+    done = synced(far, folder=folder)
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()
+    start = f"error: there is no Python here for the project, and none in `{folder}` (uv: "
+    assert error.startswith(start)
+    assert hint == "hint: `envpack download --with-python` brings one"
+    assert not (far.project / ".venv").exists()
+
+
+def test_after_both_were_moved(far: Far, tmp_path: Path) -> None:
+    """What uv was told is relative; the environment's links are the environment's to make anew."""
+    assert synced(far, "--configure").returncode == 0
+    moved = Far(tmp_path / "moved", far.environment)
+    far.folder.rename(moved.folder)
+    moved.environment["UV"] = str(moved.dists / "uv/uv-x86_64-unknown-linux-musl")
+    assert moved.uv("run", "--locked", "orchard") == "12,345\n"
+    done = synced(moved)
+    assert done.returncode == 0, done.stderr
+    assert moved.uv("run", "--locked", "orchard") == "12,345\n"
+
+
+def test_after_the_download_was_moved(far: Far, tmp_path: Path) -> None:
+    """uv refuses what it was told; another sync tells it the new place."""
+    assert synced(far, "--configure").returncode == 0
+    far.dists.rename(tmp_path / "elsewhere")
+    (far.folder / "dists").symlink_to(tmp_path / "gone")
+    far.environment["UV"] = str(tmp_path / "elsewhere/uv/uv-x86_64-unknown-linux-musl")
+    done = synced(far, "--configure", folder=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    said = (far.project / "uv.toml").read_text(encoding="utf-8")
+    assert str(tmp_path / "elsewhere/wheels") in said
+
+
+def test_a_changed_wheel_is_refused_by_name(far: Far) -> None:
+    """Before anything is installed."""
+    (wheel,) = (far.dists / "wheels").glob("humanize-*.whl")
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
+    done = synced(far)
+    assert done.returncode == 3
+    assert wheel.name in done.stderr
+    assert not (far.project / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "suffix"),
+    [("x86_64-pc-windows-msvc", "win_amd64.pyd"), ("aarch64-manylinux_2_28", "aarch64")],
+)
+def test_other_platforms_install_from_it(far: Far, platform: str, suffix: str) -> None:
+    """By uv alone, into a folder: the wheels are those of that platform."""
+    assert synced(far).returncode == 0
+    words = ["pip", "sync", "--offline", "--no-config", "--preview-features", "pylock"]
+    words += ["--python", ".venv/bin/python", "--python-platform", platform, "--target", "T"]
+    far.uv(*words, str(far.folder / "others/pylock.toml"))
+    (module,) = (path.name for path in (far.project / "T/markupsafe").glob("_speedups.c*-*"))
+    assert suffix in module
+    assert (far.project / "T/colorama").is_dir() == ("windows" in platform)
+
+
+def test_pip_installs_from_it(far: Far) -> None:
+    """By requirements.txt with hashes, without an index."""
+    assert synced(far).returncode == 0
+    interpreter = far.uv("python", "find", "--system", MINOR).strip()
+    call([interpreter, "-m", "venv", far.folder / "v"], env=far.environment)
+    words: list[str | Path] = [far.folder / "v/bin/pip", "install", "-r", "requirements.txt"]
+    call(far.without_network(words), cwd=far.dists, env=far.environment)
+    done = call([far.folder / "v/bin/orchard"], env=far.environment)
+    assert done == "12,345\n"
