@@ -159,7 +159,7 @@ def test_each_line_answers_what_the_page_shows(
         done = user.said[line.typed]
     assert done.code == 0, str(done)
     for shown in line.shown:
-        assert shown in done.output.splitlines(), str(done)
+        assert f"\n{shown}" in done.output, str(done)  # Spark may log before its end of line
 
 
 def test_the_job_ran_on_the_packed_python(user: User) -> None:
@@ -167,10 +167,8 @@ def test_the_job_ran_on_the_packed_python(user: User) -> None:
     outputs = [done.output for typed, done in user.said.items() if " app.py" in typed]
     assert len(outputs) == 2
     for output in outputs:
-        pythons = re.findall(r"^python: (.*)$", output, re.MULTILINE)
-        assert len(pythons) == 2
-        assert all(one.startswith(f"{WORK}/app-") for one in pythons)
-        assert all(one.endswith("/environment/bin/python") for one in pythons)
+        place = rf"^python: {WORK}/app-[^/]+/[01]/environment/bin/python"
+        assert len(re.findall(place, output, re.MULTILINE)) == 2, output
 
 
 SUBMIT = "spark-submit --archives env.tar.gz#environment app.py"
