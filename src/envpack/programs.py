@@ -28,7 +28,7 @@ UV = "uv"
 
 _ARCHES = {"i686": "x86"}
 _UNFINISHED = ".programs.part"
-_INSTALL = ("python", "install", "--no-bin", "--quiet")
+_INSTALL = ("python", "install", "--no-bin")
 
 
 @dataclass(frozen=True, slots=True)
