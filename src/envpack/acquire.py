@@ -54,13 +54,17 @@ class Lacking:
 
 @dataclass(slots=True)
 class Acquired:
-    """What became of the choices: packages in the lock's order, and what is lacking."""
+    """What became of the choices: packages in the lock's order, and what is lacking.
+
+    `notes` are sentences about logins that could not be read.
+    """
 
     packages: tuple[Listed, ...]
     lacking: tuple[Lacking, ...]
     fetched: int = 0
     built: int = 0
     build_packages: tuple[Listed, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def add_build(self, more: Acquired) -> None:
         """Add what only builds need."""

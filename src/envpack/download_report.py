@@ -23,6 +23,7 @@ class DownloadReport:
     built: int
     removed: tuple[str, ...]
     lacking: tuple[Lacking, ...]
+    warnings: tuple[str, ...]
     size: int
     resolved: bool
 
@@ -50,6 +51,7 @@ class DownloadReport:
                 }
                 for lack in self.lacking
             ],
+            "warnings": list(self.warnings),
             "size": self.size,
             "resolved": self.resolved,
         }

@@ -21,7 +21,7 @@ from envpack.build_requires import build_requirements, resolved, sources_of
 from envpack.builds import Workshop
 from envpack.choice import Choice, choose, targets_of
 from envpack.download_report import DownloadReport
-from envpack.errors import OutputFault, ProjectFault, UsageError
+from envpack.errors import FetchFault, OutputFault, ProjectFault, UsageError
 from envpack.fetch import Fetched, fetch_all
 from envpack.fetch import Source as File
 from envpack.indexes import Logins
@@ -246,6 +246,7 @@ class _Run:
             acquired = acquirer.acquire(choices, lacks)
             if wanted.build_deps and lock is not None:
                 self._add_build_deps(acquirer, locked, choices, acquired)
+        acquired.notes = tuple(dict.fromkeys(logins.notes))
         return acquired
 
     def _add_build_deps(
@@ -277,13 +278,17 @@ class _Run:
         self, files: Sequence[File], *, logins: Logins, network: Network
     ) -> dict[str, Fetched]:
         self.listener.planned(len(files), sum(file.size or 0 for file in files))
-        return fetch_all(
-            files,
-            credentials=logins,
-            network=network,
-            jobs=self.jobs or _FETCHERS,
-            tick=_Counter(self.listener),
-        )
+        try:
+            return fetch_all(
+                files,
+                credentials=logins,
+                network=network,
+                jobs=self.jobs or _FETCHERS,
+                tick=_Counter(self.listener),
+            )
+        except FetchFault as fault:
+            fault.hint = "; ".join(dict.fromkeys(logins.notes)) or fault.hint
+            raise
 
     def _make_folders(self) -> None:
         """Make the folder, marked as what it is: builds of a project around it pass it over."""
@@ -341,6 +346,7 @@ class _Run:
             built=acquired.built,
             removed=removed,
             lacking=acquired.lacking,
+            warnings=acquired.notes,
             size=sum(file.size for file in files),
             resolved=self.lock is None,
         )

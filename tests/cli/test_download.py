@@ -102,6 +102,7 @@ def test_json(call: Call) -> None:
         "schema",
         "size",
         "targets",
+        "warnings",
     ]
     assert report["schema"] == "envpack.download/1"
     assert report["targets"] == [f"x86_64-manylinux_2_28, Python {MINOR}"]
@@ -167,3 +168,21 @@ def test_sync_refuses(call: Call, tmp_path: Path) -> None:
         "error: `../D` is no finished download\n"
         "hint: fill it with `envpack download -o`, on a machine with a network\n",
     )
+
+
+def test_a_netrc_that_cannot_be_read(
+    call: Call, server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a login was wanted that is the hint; where none was it is not even read."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine h.test nonsense\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    note = "`<tmp>/netrc` cannot be read: bad follower token 'nonsense'"
+    result = call("download", "-o", "D", "--no-build", "--platform", "linux")
+    assert result.code == 0
+    server.login = ("user", "secret")
+    refused = call("download", "-o", "E", "--no-build", "--platform", "linux")
+    assert refused.code == 1
+    hints = [line for line in refused.err.splitlines() if line.startswith("hint: ")]
+    assert hints == [f"hint: {note}"], refused.err
+    assert "netrc" not in result.err

@@ -101,7 +101,10 @@ def download(
         for lack in report.lacking:
             told = f"; `{lack.sdist}` is kept" if lack.sdist else ""
             where = ", ".join(f"({target})" for target in lack.targets)
-            console.warning(f"`{lack.name}` {lack.version} for {where}: {lack.why}{told}")
+            name = f"`{lack.name}` {lack.version}".strip()
+            console.warning(f"{name} for {where}: {lack.why}{told}")
+        for sentence in report.warnings:
+            console.warning(sentence)
     console.data(report.folder)
 
 
