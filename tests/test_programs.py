@@ -16,9 +16,11 @@ from envpack.downloading import download
 from envpack.errors import ProjectFault
 from envpack.platforms import Python, Target, platforms_named
 from envpack.programs import bring_pythons, bring_uvs, install_python, python_key, uv_triple
+from envpack.python_archive import archives_in
 from envpack.uv import Uv
 from envpack.wheelhouse import Record
 from tests.shop import MINOR, files
+from tests.test_python_archive import company_archive
 
 NEXT = f"3.{sys.version_info[1] + 1}"
 LINUX = f"cpython-{MINOR}.4-linux-x86_64-gnu"
@@ -162,6 +164,44 @@ def test_installed_without_a_network(
     assert install_python(*there, None, ">=3.8") == f"{NEXT}.1"
     assert (tmp_path / "installed" / LINUX / f"bin/python{MINOR}").is_file()
     assert (tmp_path / "installed" / NEWER / f"bin/python{NEXT}").is_file()
+
+
+def test_a_company_s_own(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive that is given comes instead of uv's, and is what uv installs there, offline."""
+    del mirror
+    uv, folder = Uv.find(), tmp_path / "D é"
+    path = company_archive(tmp_path / "acme python.tar.gz", f"{MINOR}.77")
+    given, wanted = archives_in([str(path)]), targets("linux", "windows")
+    first = bring_pythons(uv, str(folder), wanted, None, given)
+    key = f"cpython-{MINOR}.77-linux-x86_64-gnu"
+    assert ([file.name for file in first.files], first.fetched) == ([key, WINDOWS], 2)
+    assert (folder / "python/acme python.tar.gz").read_bytes() == path.read_bytes()
+    record = Record({}, first.files)
+    again = bring_pythons(uv, str(folder), wanted, record, given)
+    assert (again.files, again.fetched) == (first.files, 0)
+    later = bring_pythons(uv, str(folder), wanted, record)
+    assert (later.files, later.fetched) == (first.files, 0)
+    path.unlink()
+    monkeypatch.setenv("UV_PYTHON_CACHE_DIR", str(tmp_path / "kept"))
+    platform = wanted[0].platform
+    assert install_python(uv, str(folder), record, platform, MINOR, "") == f"{MINOR}.77"
+    assert (tmp_path / "installed" / key / f"bin/python{MINOR}").is_file()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_what_is_not_given(project: Path, mirror: Path, tmp_path: Path) -> None:
+    """Without `--with-python` uv fetches nothing: what is missing is named before anything else."""
+    del project, mirror
+    path = company_archive(tmp_path / "acme.tar.gz", f"{MINOR}.77")
+    with pytest.raises(ProjectFault, match=f"is `cpython-{MINOR}-windows-x86_64-none`"):
+        download(tmp_path / "D", platforms=["linux,windows"], python_archives=[path])
+    assert not (tmp_path / "D").exists()
+    report = download(tmp_path / "D", platforms=["linux"], python_archives=[path])
+    (own,) = (file for file in report.files if file.role == "python")
+    assert (own.path, own.origin.path) == ("python/acme.tar.gz", "acme.tar.gz")
+    assert download(tmp_path / "D", platforms=["linux"]).fetched == 0
+    report = download(tmp_path / "D", platforms=["windows"], with_python=True)
+    assert [file.name for file in report.files if file.role == "python"] == [own.name, WINDOWS]
 
 
 @pytest.mark.parametrize(

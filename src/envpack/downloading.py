@@ -39,11 +39,13 @@ from envpack.lock import (
 )
 from envpack.network import Network
 from envpack.parallel import Pool
-from envpack.platforms import Python, Target, current, platforms_named, pythons_named
-from envpack.programs import Brought, bring_pythons, bring_uvs
+from envpack.platforms import current, platforms_named, pythons_named
+from envpack.programs import Brought, bring_pythons, bring_uvs, check_given
+from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv, inherited_environment
 from envpack.uv_config import read_config
 from envpack.version import VERSION
+from envpack.wanted import Wanted
 from envpack.wheelhouse import (
     BUILD_REQUIREMENTS,
     PYLOCK,
@@ -64,49 +66,6 @@ from envpack.wheelhouse import (
 _ANOTHER = "name another folder with -o"
 _FETCHERS = 8
 """Files under way at a time; an index answers late rather than slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a folder is to hold: targets, Pythons for every platform, a scope, all sdists."""
-
-    targets: tuple[Target, ...]
-    every: tuple[Python, ...]
-    scope: Scope
-    sdists: bool
-    build_deps: bool
-    python: bool
-    uv: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "targets": [[str(t.platform), str(t.python)] for t in self.targets],
-            "every_platform": [str(python) for python in self.every],
-            "scope": self.scope.to_json(),
-            "sdists": self.sdists,
-            "build_deps": self.build_deps,
-            "with_python": self.python,
-            "with_uv": self.uv,
-        }
-
-    def joined(self, about: Any) -> _Wanted:
-        """Return what is wanted now and what an earlier run wanted."""
-        pairs = [
-            Target(platform, python)
-            for words in about["targets"]
-            for platform in platforms_named([words[0]]) or ()
-            for python in pythons_named([words[1]])
-        ]
-        every = pythons_named(about["every_platform"])
-        return _Wanted(
-            tuple(dict.fromkeys([*pairs, *self.targets])),
-            tuple(dict.fromkeys([*every, *self.every])),
-            self.scope.joined(Scope.from_json(about["scope"])),
-            self.sdists or bool(about["sdists"]),
-            self.build_deps or bool(about["build_deps"]),
-            self.python or bool(about.get("with_python")),
-            self.uv or bool(about.get("with_uv")),
-        )
 
 
 @dataclass(slots=True)
@@ -133,6 +92,7 @@ def download(
     build: bool = True,
     build_deps: bool = False,
     with_python: bool = False,
+    python_archives: Sequence[str | os.PathLike[str]] = (),
     with_uv: bool = False,
     prune: bool = False,
     jobs: int | None = None,
@@ -143,7 +103,9 @@ def download(
     `platforms` and `pythons` are words as `--platform` and `--python` take them, for every
     combination of which the folder is complete afterwards; without `pythons` it is the project's.
     `scope` is which extras, groups and members. `requirements` are files that uv resolves instead
-    of a project. `with_python` and `with_uv` bring an interpreter and uv itself for each of them.
+    of a project. `with_python` and `with_uv` bring an interpreter and uv itself for each of them;
+    `python_archives` are files, or folders of them, that come first, or instead of uv's.
+
     What the folder held before stays, and is joined by this, unless `prune`. The lock and the
     project are only read. Raises EnvpackError in one of its classes.
     """
@@ -155,6 +117,7 @@ def download(
     for path in files:
         if not os.path.isfile(path):
             raise UsageError(f"no requirements file at `{path}`")
+    given = archives_in([os.fspath(path) for path in python_archives])
     uv = Uv.find()
     lock = None if files else find_lock(os.fspath(project))
     if lock is not None:
@@ -164,10 +127,20 @@ def download(
     words = words or pythons_named([_default_python(uv, lock)])
     targets = targets_of(named, words, supported_environments(lock))
     every = words if named is None else ()
-    extras = (sdists, build_deps, with_python, with_uv)
-    wanted = _Wanted(targets, every, scope or Scope(), *extras)
+    wanted = Wanted(
+        targets=targets,
+        every=every,
+        scope=scope or Scope(),
+        sdists=sdists,
+        build_deps=build_deps,
+        python=with_python,
+        python_archives=bool(given),
+        uv=with_uv,
+    )
     if previous is not None and not prune:
         wanted = wanted.joined(previous.about)
+    if wanted.python_archives and not wanted.python:
+        check_given(folder, wanted.targets, previous, given)
     run = _Run(
         folder=folder,
         uv=uv,
@@ -176,6 +149,7 @@ def download(
         told=told,
         previous=previous,
         wanted=wanted,
+        given=given,
         build=build,
         prune=prune,
         jobs=jobs,
@@ -198,7 +172,8 @@ class _Run:
     requirements: tuple[str, ...]
     told: dict[str, Any]
     previous: Record | None
-    wanted: _Wanted
+    wanted: Wanted
+    given: tuple[PythonArchive, ...]
     build: bool
     prune: bool
     jobs: int | None
@@ -304,9 +279,9 @@ class _Run:
     def programs(self) -> Brought:
         """Bring interpreters and uv, if they are wanted."""
         targets, parts = self.wanted.targets, []
-        if self.wanted.python:
+        if self.wanted.python or self.wanted.python_archives:
             self.listener.say("Fetching Python")
-            parts.append(bring_pythons(self.uv, self.folder, targets, self.previous))
+            parts.append(bring_pythons(self.uv, self.folder, targets, self.previous, self.given))
         if self.wanted.uv:
             self.listener.say("Fetching uv")
             platforms = [target.platform for target in targets]

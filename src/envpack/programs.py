@@ -1,26 +1,32 @@
 """Interpreters and uv itself in a download's folder: archives as uv fetches them, one executable.
 
 `python/` is what uv calls a cache of Python downloads (UV_PYTHON_CACHE_DIR): the pristine archives
-under uv's own names, from which `uv python install` works without a network. `uv/` has one
-statically linked uv for each kind of machine.
+under uv's own names, from which `uv python install` works without a network. A company's own
+archive keeps its name; uv installs it once it is told of it (`--python-downloads-json-url`).
+`uv/` has one statically linked uv for each kind of machine.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envpack.errors import OutputFault, ProjectFault
 from envpack.platforms import Platform, Python, Target
+from envpack.python_archive import SUFFIXES, PythonArchive
 from envpack.uv import Uv, UvFault
-from envpack.wheelhouse import PYTHONS, UVS, Record, Stored
+from envpack.wheelhouse import PYTHONS, UVS, Origin, Record, Stored
 
 PYTHON = "python"
 UV = "uv"
@@ -54,26 +60,51 @@ def uv_triple(platform: Platform) -> str:
 
 
 def bring_pythons(
-    uv: Uv, folder: str, targets: Iterable[Target], previous: Record | None
+    uv: Uv,
+    folder: str,
+    targets: Iterable[Target],
+    previous: Record | None,
+    given: Sequence[PythonArchive] = (),
 ) -> Brought:
-    """Let uv fetch the interpreter of each target; what `previous` has of it stays.
+    """Bring the interpreter of each target: a `given` one, else uv's; what is there stays.
 
     Raises ProjectFault for one that uv does not have.
     """
     found: dict[str, Stored] = {}
     fetched = 0
-    for target in targets:
-        key = python_key(target.platform, target.python)
+    for key in _keys(targets):
         if any(_is_of(key, file.name) for file in found.values()):
             continue
-        stored = next(
-            (file for file in _intact(folder, previous, PYTHON) if _is_of(key, file.name)), None
-        )
-        if stored is None:
+        archive = _newest(key, given)
+        stored = None if archive else _there(key, folder, previous)
+        if archive is not None:
+            stored, fresh = _copied(archive, folder)
+            fetched += fresh
+        elif stored is None:
             stored = _fetch_python(uv, folder, key)
             fetched += 1
         found[stored.path] = stored
     return Brought(tuple(found.values()), fetched)
+
+
+def check_given(
+    folder: str,
+    targets: Iterable[Target],
+    previous: Record | None,
+    given: Sequence[PythonArchive],
+) -> None:
+    """Raise ProjectFault if a target's interpreter is neither given nor there."""
+    lacking = [
+        key
+        for key in dict.fromkeys(_keys(targets))
+        if _newest(key, given) is None and _there(key, folder, previous) is None
+    ]
+    if lacking:
+        names = ", ".join(f"`{key}`" for key in lacking)
+        raise ProjectFault(
+            f"no archive that was given is {names}",
+            hint="with `--with-python` too, uv fetches what is not given",
+        )
 
 
 def bring_uvs(
@@ -119,12 +150,104 @@ def install_python(
     if not fitting:
         return None
     _, best = max(fitting, key=lambda pair: pair[0])
-    env = {
-        "UV_PYTHON_CACHE_DIR": os.path.join(folder, PYTHONS),
-        "UV_PYTHON_DOWNLOADS": "manual",
-    }
-    uv.run(f"install Python {best.version}", [*_INSTALL, "--offline", best.name], env)
+    what, args = f"install Python {best.version}", [*_INSTALL, "--offline", best.name]
+    env = {"UV_PYTHON_DOWNLOADS": "manual"}
+    if not best.origin.path:
+        uv.run(what, args, {**env, "UV_PYTHON_CACHE_DIR": os.path.join(folder, PYTHONS)})
+        return best.version
+    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as scratch:
+        # Offline, uv looks for an archive only in its cache, by the hash and the URL's last part.
+        name = f"python{_suffix(best.path)}"
+        archive = os.path.join(folder, *best.path.split("/"))
+        os.symlink(archive, os.path.join(scratch, f"{best.sha256[:9]}-{name}"))
+        listed = Path(scratch, "downloads.json")
+        listed.write_text(_downloads_json(best, f"file:///{name}"), encoding="utf-8")
+        env["UV_PYTHON_CACHE_DIR"] = scratch
+        uv.run(what, [*args, "--python-downloads-json-url", listed.as_uri()], env)
     return best.version
+
+
+def _suffix(path: str) -> str:
+    return next(suffix for suffix in SUFFIXES if path.endswith(suffix))
+
+
+def _downloads_json(file: Stored, url: str) -> str:
+    """Return uv's list of downloads with one archive alone.
+
+    Source: `crates/uv-python/download-metadata.json` in uv's repository.
+    """
+    implementation, version, system, arch, libc = file.name.split("-")
+    number, _, variant = version.partition("+")
+    parsed = Version(number)
+    entry = {
+        "name": implementation,
+        "arch": {"family": arch, "variant": None},
+        "os": "darwin" if system == "macos" else system,
+        "libc": libc,
+        "major": parsed.major,
+        "minor": parsed.minor,
+        "patch": parsed.micro,
+        "prerelease": "".join(map(str, parsed.pre or ())),
+        "url": url,
+        "sha256": file.sha256,
+        "variant": variant or None,
+        "build": None,
+    }
+    return json.dumps({file.name: entry})
+
+
+def _keys(targets: Iterable[Target]) -> list[str]:
+    return [python_key(target.platform, target.python) for target in targets]
+
+
+def _newest(key: str, given: Sequence[PythonArchive]) -> PythonArchive | None:
+    fitting = [archive for archive in given if _is_of(key, archive.key)]
+    return max(fitting, key=lambda archive: Version(archive.version), default=None)
+
+
+def _there(key: str, folder: str, previous: Record | None) -> Stored | None:
+    """Return what an earlier run brought."""
+    there = _intact(folder, previous, PYTHON)
+    return next((file for file in there if _is_of(key, file.name)), None)
+
+
+def _copied(archive: PythonArchive, folder: str) -> tuple[Stored, bool]:
+    """Copy an archive that was given into the folder, and say whether it was not there yet."""
+    name = os.path.basename(archive.path)
+    place = os.path.join(folder, PYTHONS, name)
+    fresh = not _same(place, archive.path)
+    if fresh:
+        temporary = f"{place}.{secrets.token_hex(4)}.part"
+        try:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copyfile(archive.path, temporary)
+            os.replace(temporary, place)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise OutputFault(f"cannot write `{place}`: {error.strerror}") from error
+    stored = Stored(
+        path=f"{PYTHONS}/{name}",
+        name=archive.key,
+        version=archive.version,
+        sha256=_sha256(place),
+        size=os.path.getsize(place),
+        origin=Origin(path=name),
+        role=PYTHON,
+    )
+    return stored, fresh
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other) or _sha256(one) == _sha256(other)
+    except OSError:
+        return False
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
@@ -152,8 +275,7 @@ def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
 
 def _kept(folder: str, source: str, path: str, name: str, version: str, role: str) -> Stored:
     """Move a finished file to its place in the folder."""
-    with open(source, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _sha256(source)
     place = os.path.join(folder, *path.split("/"))
     try:
         os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -185,13 +307,9 @@ def _intact(folder: str, record: Record | None, role: str) -> Sequence[Stored]:
     for file in record.files if record else ():
         if file.role != role:
             continue
-        try:
-            with open(os.path.join(folder, *file.path.split("/")), "rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        except OSError:
-            continue
-        if digest == file.sha256:
-            found.append(file)
+        with suppress(OSError):
+            if _sha256(os.path.join(folder, *file.path.split("/"))) == file.sha256:
+                found.append(file)
     return found
 
 

@@ -1,12 +1,13 @@
 """The kind of machine an interpreter runs on, read from its executable's header.
 
-Formats: System V gABI (`Elf64_Ehdr`, `PT_INTERP`), Mach-O (`mach/loader.h`), PE (`MZ`).
+Formats: System V gABI (`Elf64_Ehdr`, `PT_INTERP`), Mach-O (`mach/loader.h`), PE
+(`IMAGE_DOS_HEADER`, `IMAGE_FILE_HEADER`).
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 _ELF_MACHINES = {
     3: "x86",
@@ -20,6 +21,9 @@ _ELF_MACHINES = {
     258: "loongarch64",
 }
 _MACHO_MAGICS = {b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"}
+_MACHO_CPUS = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
+_PE_MACHINES = {0x014C: "x86", 0x8664: "x86_64", 0xAA64: "aarch64"}
+_HEAD = 64 * 1024
 _PT_LOAD = 1
 _PT_DYNAMIC = 2
 _PT_INTERP = 3
@@ -46,13 +50,22 @@ def target_of(path: str) -> Target | None:
     Raises OSError if the file cannot be read.
     """
     with open(path, "rb") as file:
-        head = file.read(64 * 1024)
+        return target_in(file)
+
+
+def target_in(file: IO[bytes]) -> Target | None:
+    """Return the target of an executable that begins where `file` stands, as `target_of`."""
+    head = file.read(_HEAD)
     if head[:4] == b"\x7fELF" and len(head) >= 64:
         return _elf_target(head)
-    if head[:4] in _MACHO_MAGICS:
-        return Target("macos", "universal", "none")
-    if head[:2] == b"MZ":
-        return Target("windows", "x86_64", "none")
+    if head[:4] in _MACHO_MAGICS and len(head) >= 8:
+        (cpu,) = struct.unpack_from("<I", head, 4)
+        return Target("macos", _MACHO_CPUS.get(cpu, "universal"), "none")
+    if head[:2] == b"MZ" and len(head) >= 64:
+        (at,) = struct.unpack_from("<I", head, 60)
+        found = struct.unpack_from("<4sH", head, at) if at + 6 <= len(head) else (b"", 0)
+        known = found[0] == b"PE\0\0"
+        return Target("windows", _PE_MACHINES.get(found[1] if known else 0, "unknown"), "none")
     return None
 
 
@@ -62,7 +75,7 @@ def is_static(path: str) -> bool:
     Such a program has no loader (`dlopen`) for extension modules. Raises OSError.
     """
     with open(path, "rb") as file:
-        head = file.read(64 * 1024)
+        head = file.read(_HEAD)
     if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] != 2:
         return False
     order = "<" if head[5] == 1 else ">"

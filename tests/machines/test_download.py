@@ -104,6 +104,8 @@ def near(lab: Lab, python: Standalone, work: Path) -> Path:
     before = sums(project)
     words: list[str | Path] = ["download", "--json", "--with-build-deps", "-o"]
     envpack([*words, folder / "dists", "--with-python", "--with-uv"], env=env, cwd=project)
+    given: list[str | Path] = ["--python-archive", python.archive, "--with-uv"]
+    envpack([*words, folder / "given", *given], env=env, cwd=project)
     others = [*words, folder / "others", f"--platform={','.join(PLATFORMS)}"]
     assert json.loads(envpack(others, env=env, cwd=project))["lacking"] == []
     assert sums(project) == before
@@ -115,7 +117,7 @@ def far(near: Path, tmp_path: Path) -> Far:
     """Give the other side: another path, an empty home and cache, and no Python that fits."""
     folder = tmp_path / "the other é"
     folder.mkdir()
-    for name in ("project", "dists", "others"):
+    for name in ("project", "dists", "given", "others"):
         shutil.copytree(near / name, folder / name)
     home = tmp_path / "home"
     home.mkdir()
@@ -159,6 +161,16 @@ def test_sync_where_there_is_no_network(far: Far) -> None:
     again = synced(far)
     assert again.returncode == 0, again.stderr
     assert "Installed Python" not in again.stderr
+
+
+def test_a_company_s_python(far: Far) -> None:
+    """An archive that was given is installed, though uv's list of downloads does not know it."""
+    del far.environment["UV_PYTHON_DOWNLOADS_JSON_URL"]
+    done = synced(far, folder=far.folder / "given")
+    assert done.returncode == 0, done.stderr
+    assert far.uv("run", "--offline", "--locked", "orchard") == "12,345\n"
+    installed = Path(far.environment["HOME"], ".local/share/uv/python")
+    assert any(path.name.endswith("-linux-x86_64-gnu") for path in installed.iterdir())
 
 
 def test_no_python_there_and_none_brought(far: Far) -> None:

@@ -61,6 +61,13 @@ _DEFAULT = "distributions"
     help="Also what the workspace's members are built with, for builds on the other side.",
 )
 @click.option("--with-python", is_flag=True, help="Also the Python of each platform and version.")
+@click.option(
+    "--python-archive",
+    "python_archives",
+    multiple=True,
+    metavar="FILE|DIR",
+    help="Also this archive of a Python, such as a company's build, or those of DIR. Repeatable.",
+)
 @click.option("--with-uv", is_flag=True, help="Also uv itself for each platform.")
 @click.option("--prune", is_flag=True, help="Remove from DIR what is not asked for now.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
