@@ -26,7 +26,7 @@ FLOORS = (
     {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
     {"editable", "builds"},
     {"acquire", "build_requires", "programs"},
-    {"download_report"},
+    {"download_report", "sync_python"},
     {"carry"},
     {"plan"},
     {"pipeline", "report", "output", "options", "misfits"},

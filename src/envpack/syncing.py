@@ -30,14 +30,11 @@ from envpack.lock import (
     check_fresh,
     export,
     find_lock,
-    pinned_python,
-    project_python,
-    requires_python,
 )
 from envpack.platforms import Target, current, pythons_named
-from envpack.programs import install_python
 from envpack.settings import NAME as SETTINGS
 from envpack.settings import configure, is_ours
+from envpack.sync_python import python_for
 from envpack.uv import Uv, UvFault
 from envpack.wheelhouse import WHEELS, Listed, Record, Stored, pylock_text, read_record, write_text
 
@@ -111,7 +108,7 @@ def sync(
         )
     if configure and is_ours(os.path.join(configure, SETTINGS)):
         run.configure(configure)  # uv refuses to run if what it says has moved away
-    version = run.python(python, record)
+    version, request = python_for(run.uv, run.lock, run.folder, record, python, run.listener.say)
     check_fresh(run.uv, run.lock)
     place = environment or os.path.join(run.lock.root, ".venv")
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
@@ -119,7 +116,7 @@ def sync(
         locked = export(run.uv, run.lock, run.scope, scratch)
         listed, members = run.chosen(locked, record, version)
         run.check(listed)
-        run.make(place, python)
+        run.make(place, request)
         run.install(place, listed, scratch)
         run.mark(place, listed)
         run.join(place, members)
@@ -143,33 +140,6 @@ class _Sync:
     lock: LockFile
     scope: Scope
     listener: Listener
-
-    def python(self, request: str | None, record: Record) -> str:
-        """Return the full version of the interpreter that the environment has or will have.
-
-        If there is none, that of the folder goes where uv has its own.
-        """
-        try:
-            return self._found_python(request)
-        except UvFault as fault:
-            wanted = request or pinned_python(self.lock)
-            requires = requires_python(self.lock)
-            platform = current()
-            installed = install_python(self.uv, self.folder, record, platform, wanted, requires)
-            if installed is None:
-                raise ProjectFault(
-                    f"there is no Python here for the project, and none in `{self.folder}`"
-                    f" (uv: {fault.reason})",
-                    hint="`envpack download --with-python` brings one",
-                ) from fault
-            self.listener.say(f"Installed Python {installed} from {self.folder}")
-            return self._found_python(request)
-
-    def _found_python(self, request: str | None) -> str:
-        if request is None:
-            return project_python(self.uv, self.lock)
-        args = ["python", "find", "--show-version", "--no-project", "--system", request]
-        return self.uv.run(f"find Python {request}", args).strip()
 
     def chosen(
         self, locked: Locked, record: Record, version: str

@@ -1,22 +1,18 @@
 """`download` from PyPI and `sync` where there is no network, no Python, and another home."""
 
-import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from .far import UV, Far
 from .lab.interpreters import Standalone, downloads_json, standalone, uv_environment
 from .lab.missing import require
+from .lab.orchard import sums
 from .lab.session import Lab
-from .lab.tools import call, tool, uv_program
-from .packs import envpack, source_path
+from .lab.tools import call, uv_program
+from .packs import envpack
 
 MINOR = "3.12"
 PLATFORMS = ("current", "windows", "aarch64-unknown-linux-gnu")
@@ -45,39 +41,6 @@ import markupsafe._speedups
 def main():
     print(humanize.intcomma(12345))
 """
-
-
-@dataclass(frozen=True)
-class Far:
-    """The other side: a folder with the project and the download, and the variables there."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    @property
-    def project(self) -> Path:
-        """Return the project, copied."""
-        return self.folder / "project"
-
-    @property
-    def dists(self) -> Path:
-        """Return the folder of distributions, copied."""
-        return self.folder / "dists"
-
-    def without_network(self, words: Sequence[str | Path]) -> list[str | Path]:
-        """Return a command that runs in a network namespace of its own."""
-        return [require(tool, "bwrap"), "--dev-bind", "/", "/", "--unshare-net", *words]
-
-    def uv(self, *words: str) -> str:
-        """Run the uv that was brought, in the project."""
-        program = self.dists / "uv/uv-x86_64-unknown-linux-musl"
-        return call(self.without_network([program, *words]), cwd=self.project, env=self.environment)
-
-
-def sums(folder: Path) -> dict[str, str]:
-    """Return the sha256 of what nobody may change."""
-    names = ("uv.lock", "pyproject.toml")
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -119,37 +82,14 @@ def far(near: Path, tmp_path: Path) -> Far:
     folder.mkdir()
     for name in ("project", "dists", "given", "others"):
         shutil.copytree(near / name, folder / name)
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {
-        "HOME": str(home),
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "UV": str(folder / "dists/uv/uv-x86_64-unknown-linux-musl"),
-        "UV_PYTHON_DOWNLOADS_JSON_URL": (near / "downloads.json").as_uri(),
-    }
-    return Far(folder, environment)
-
-
-def synced(far: Far, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `envpack sync` there, by this Python, which is not the project's."""
-    program = [sys.executable, "-c", "from envpack.cli import main; main()", "sync"]
-    program.append(str(folder or far.dists))
-    return subprocess.run(
-        [os.fspath(word) for word in far.without_network([*program, *words])],
-        cwd=far.project,
-        env={**far.environment, "PYTHONPATH": source_path()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    known = {"UV_PYTHON_DOWNLOADS_JSON_URL": (near / "downloads.json").as_uri()}
+    return Far.at(folder, tmp_path / "home", known)
 
 
 def test_sync_where_there_is_no_network(far: Far) -> None:
     """Python, uv and packages come from the folder; plain uv goes on; the lock is the same."""
     before = sums(far.project)
-    done = synced(far, "--configure")
+    done = far.sync("--configure")
     assert done.returncode == 0, done.stderr
     answer = "import sys; print(sys.base_prefix)"
     there = far.uv("run", "--locked", "python", "-c", answer).strip()
@@ -158,7 +98,7 @@ def test_sync_where_there_is_no_network(far: Far) -> None:
     far.uv("sync", "--locked")
     far.uv("build", "--wheel")
     assert sums(far.project) == before
-    again = synced(far)
+    again = far.sync()
     assert again.returncode == 0, again.stderr
     assert "Installed Python" not in again.stderr
 
@@ -166,7 +106,7 @@ def test_sync_where_there_is_no_network(far: Far) -> None:
 def test_a_company_s_python(far: Far) -> None:
     """An archive that was given is installed, though uv's list of downloads does not know it."""
     del far.environment["UV_PYTHON_DOWNLOADS_JSON_URL"]
-    done = synced(far, folder=far.folder / "given")
+    done = far.sync(folder=far.folder / "given")
     assert done.returncode == 0, done.stderr
     assert far.uv("run", "--offline", "--locked", "orchard") == "12,345\n"
     installed = Path(far.environment["HOME"], ".local/share/uv/python")
@@ -176,7 +116,7 @@ def test_a_company_s_python(far: Far) -> None:
 def test_no_python_there_and_none_brought(far: Far) -> None:
     """Said in one sentence, before anything is made."""
     folder = far.folder / "others"
-    done = synced(far, folder=folder)
+    done = far.sync(folder=folder)
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
     start = f"error: there is no Python here for the project, and none in `{folder}` (uv: "
@@ -187,23 +127,21 @@ def test_no_python_there_and_none_brought(far: Far) -> None:
 
 def test_after_both_were_moved(far: Far, tmp_path: Path) -> None:
     """What uv was told is relative; the environment's links are the environment's to make anew."""
-    assert synced(far, "--configure").returncode == 0
-    moved = Far(tmp_path / "moved", far.environment)
-    far.folder.rename(moved.folder)
-    moved.environment["UV"] = str(moved.dists / "uv/uv-x86_64-unknown-linux-musl")
+    assert far.sync("--configure").returncode == 0
+    moved = far.moved(tmp_path / "moved")
     assert moved.uv("run", "--locked", "orchard") == "12,345\n"
-    done = synced(moved)
+    done = moved.sync()
     assert done.returncode == 0, done.stderr
     assert moved.uv("run", "--locked", "orchard") == "12,345\n"
 
 
 def test_after_the_download_was_moved(far: Far, tmp_path: Path) -> None:
     """uv refuses what it was told; another sync tells it the new place."""
-    assert synced(far, "--configure").returncode == 0
+    assert far.sync("--configure").returncode == 0
     far.dists.rename(tmp_path / "elsewhere")
     (far.folder / "dists").symlink_to(tmp_path / "gone")
-    far.environment["UV"] = str(tmp_path / "elsewhere/uv/uv-x86_64-unknown-linux-musl")
-    done = synced(far, "--configure", folder=tmp_path / "elsewhere")
+    far.environment["UV"] = str(tmp_path / "elsewhere" / UV)
+    done = far.sync("--configure", folder=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     said = (far.project / "uv.toml").read_text(encoding="utf-8")
     assert str(tmp_path / "elsewhere/wheels") in said
@@ -213,7 +151,7 @@ def test_a_changed_wheel_is_refused_by_name(far: Far) -> None:
     """Before anything is installed."""
     (wheel,) = (far.dists / "wheels").glob("humanize-*.whl")
     wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
-    done = synced(far)
+    done = far.sync()
     assert done.returncode == 3
     assert wheel.name in done.stderr
     assert not (far.project / ".venv").exists()
@@ -225,7 +163,7 @@ def test_a_changed_wheel_is_refused_by_name(far: Far) -> None:
 )
 def test_other_platforms_install_from_it(far: Far, platform: str, suffix: str) -> None:
     """By uv alone, into a folder: the wheels are those of that platform."""
-    assert synced(far).returncode == 0
+    assert far.sync().returncode == 0
     words = ["pip", "sync", "--offline", "--no-config", "--preview-features", "pylock"]
     words += ["--python", ".venv/bin/python", "--python-platform", platform, "--target", "T"]
     far.uv(*words, str(far.folder / "others/pylock.toml"))
@@ -236,7 +174,7 @@ def test_other_platforms_install_from_it(far: Far, platform: str, suffix: str) -
 
 def test_pip_installs_from_it(far: Far) -> None:
     """By requirements.txt with hashes, without an index."""
-    assert synced(far).returncode == 0
+    assert far.sync().returncode == 0
     interpreter = far.uv("python", "find", "--system", MINOR).strip()
     call([interpreter, "-m", "venv", far.folder / "v"], env=far.environment)
     words: list[str | Path] = [far.folder / "v/bin/pip", "install", "-r", "requirements.txt"]
