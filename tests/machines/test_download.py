@@ -1,7 +1,10 @@
 """`download` from PyPI and `sync` where there is no network, no Python, and another home."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,8 @@ from .lab.interpreters import Standalone, downloads_json, standalone, uv_environ
 from .lab.missing import require
 from .lab.orchard import sums
 from .lab.session import Lab
-from .lab.tools import call, uv_program
-from .packs import envpack
+from .lab.tools import call, tool, uv_program
+from .packs import envpack, source_path
 
 MINOR = "3.12"
 PLATFORMS = ("current", "windows", "aarch64-unknown-linux-gnu")
@@ -181,3 +184,33 @@ def test_pip_installs_from_it(far: Far) -> None:
     call(far.without_network(words), cwd=far.dists, env=far.environment)
     done = call([far.folder / "v/bin/orchard"], env=far.environment)
     assert done == "12,345\n"
+
+
+def test_a_full_disk(project: Path, shelf: Path) -> None:
+    """One sentence; what is there stays, and there is no lock of what is not."""
+    del project
+    wheel = shelf / "plain-1.0-py3-none-any.whl"
+    script = (
+        "cd /mnt && mkdir D && dd if=/dev/zero of=fill bs=4096 count=$1 status=none; "
+        'shift; "$@"; code=$?; find D -type f | sort >&2; exit $code'
+    )
+    program = [sys.executable, "-c", "from envpack.cli import main; main()", "download"]
+    words = [*program, "-q", "--project", os.getcwd(), "--platform", "windows", "-o", "/mnt/D"]
+    told = []
+    for blocks in range(20, 60, 4):
+        bwrap = [require(tool, "bwrap"), "--dev-bind", "/", "/", "--size", "262144"]
+        done = subprocess.run(
+            [*bwrap, "--tmpfs", "/mnt", "sh", "-c", script, "sh", str(blocks), *words],
+            env={**os.environ, "PYTHONPATH": source_path()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = done.stderr.splitlines()
+        assert "D/pylock.toml" not in lines or done.returncode == 0
+        if done.returncode:
+            assert "Traceback" not in done.stderr
+            told.append(lines[0])
+    assert told
+    assert all(line.startswith("error: ") and "No space left" in line for line in told), told
+    assert wheel.is_file()
