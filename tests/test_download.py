@@ -247,6 +247,14 @@ def test_stale_lock(project: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "D").exists()
 
 
+def test_a_lock_that_cannot_be_checked(project: Path, tmp_path: Path) -> None:
+    """uv's own reason is told, not that the lock is stale."""
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text().replace(f'">={MINOR}"', '">=3.99"'))
+    with pytest.raises(ProjectFault, match=r"uv cannot check the lock of .*: No interpreter found"):
+        download(tmp_path / "D")
+
+
 def test_unknown_words(project: Path, tmp_path: Path) -> None:
     """Unknown platforms, extras and groups are named, and nothing is written."""
     del project

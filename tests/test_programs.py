@@ -140,8 +140,11 @@ def test_a_damaged_one_is_fetched_again(mirror: Path, tmp_path: Path) -> None:
 def test_one_that_uv_does_not_have(mirror: Path, tmp_path: Path) -> None:
     """It is named, and nothing unfinished stays."""
     del mirror
-    with pytest.raises(ProjectFault, match=re.escape(f"`cpython-{MINOR}-macos-aarch64-none`")):
+    with pytest.raises(
+        ProjectFault, match=re.escape(f"`cpython-{MINOR}-macos-aarch64-none`")
+    ) as caught:
         bring_pythons(Uv.find(), str(tmp_path / "D"), targets("macos"), None)
+    assert "UV_PYTHON_INSTALL_MIRROR" in (caught.value.hint or "")
     assert files(tmp_path / "D") == []
 
 

@@ -117,6 +117,16 @@ hint: This error likely indicates that `a@1.0` depends on `zippy`
 
 [tool.uv.extra-build-dependencies]
 """
+SHIM = """\
+error: Failed to inspect Python interpreter from search path at `/shims/python3.12`
+  cause: Querying Python at `/shims/python3.12` failed with exit status exit status: 127
+
+         [stderr]
+         pyenv: python3.12: command not found
+
+         Note: See 'pyenv help global' for tips on allowing multiple
+               Python versions to be found at the same time.
+"""
 RESOLUTION = """\
 Building wheel...
 error: Failed to build `/tmp/shop`
@@ -149,6 +159,7 @@ Building wheel...
     ("stderr", "words"),
     [
         (BACKEND, "ModuleNotFoundError: No module named 'zippy'"),
+        (SHIM, "Querying Python at `/shims/python3.12` failed with exit status exit status: 127"),
         (
             RESOLUTION,
             "Because there is no version of numpy==9.9, your requirements are unsatisfiable",

@@ -19,6 +19,8 @@ from packaging.pylock import Pylock, PylockValidationError
 from envpack.errors import ProjectFault
 from envpack.uv import Uv, UvFault
 
+_STALE = ("needs to be updated", "No solution found")
+
 ROOT = "."
 """Stands for the project itself among `Scope.packages`."""
 
@@ -141,6 +143,10 @@ def check_fresh(uv: Uv, lock: LockFile) -> None:
                 fault = second
             else:
                 return
+        if not any(words in fault.stderr for words in _STALE):
+            raise ProjectFault(
+                f"uv cannot check the lock of `{lock.project}`: {fault.reason}"
+            ) from fault
         raise ProjectFault(
             f"the lock of `{lock.project}` does not fit its pyproject.toml",
             hint=f"run `uv lock`; uv says: {fault.reason}",

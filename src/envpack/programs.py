@@ -257,7 +257,11 @@ def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
         try:
             uv.run(f"fetch {key}", [*_INSTALL, "--install-dir", installed, key], env)
         except UvFault as fault:
-            raise ProjectFault(f"uv cannot fetch `{key}`: {fault.reason}") from fault
+            raise ProjectFault(
+                f"uv cannot fetch `{key}`: {fault.reason}",
+                hint="UV_PYTHON_INSTALL_MIRROR names a mirror of uv's Pythons, and"
+                " `--python-archive` takes an archive that is here",
+            ) from fault
         archives = os.listdir(cache) if os.path.isdir(cache) else []
         names = [
             name

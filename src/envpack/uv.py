@@ -338,8 +338,11 @@ def last_words(stderr: str) -> str:
     lines = lines[: next(hints, len(lines))]
     marked = [index for index, line in enumerate(lines) if _MARKED.match(line)]
     cause = lines[marked[-1] if marked else -1 :]
-    # A sentence goes on over lines of its own; below `[stderr]` the last line says most.
+    # A sentence goes on over lines of its own; below `[stderr]` the last line says most, but for
+    # an interpreter that does not start.
     wrapped = " ".join(cause) if "[stderr]" not in cause and "[stdout]" not in cause else cause[-1]
+    if "Querying Python at" in cause[0]:
+        wrapped = cause[0]
     last = _FRAME.sub("", wrapped)
     if last.startswith("Call to `") and begin > 0 and not lines[begin - 1].startswith("Building "):
         last = lines[begin - 1]
