@@ -63,6 +63,17 @@ def locked(folder: Path, names: list[str], environ: dict[str, str]) -> Path:
     return out
 
 
+def with_pip() -> str:
+    """Return a Python that has pip: this one, or what its environment was made of."""
+    for python in (sys.executable, os.path.realpath(sys.executable)):
+        try:
+            called(python, "-m", "pip", "--version")
+        except BenchError:
+            continue
+        return python
+    raise BenchError("no pip beside this Python")
+
+
 def timed(*words: str, environ: dict[str, str]) -> float:
     """Return the seconds that a program takes."""
     begin = time.perf_counter()
@@ -83,10 +94,11 @@ def measure(number: int, rounds: int, work: Path) -> dict[str, list[float]]:
         # No settings of this machine, and nothing kept from the round before.
         plain = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
         plain = {key: value for key, value in plain.items() if key != "PIP_FIND_LINKS"}
+        python = with_pip()
         for turn in range(rounds):
             say(f"round {turn + 1} of {rounds}")
             by_pip, by_envpack = str(work / "pip"), str(work / "envpack")
-            pip = [sys.executable, "-m", "pip", "download", "-q", "-d", by_pip]
+            pip = [python, "-m", "pip", "download", "-q", "-d", by_pip]
             pip += ["--index-url", index, "-r", str(requirements)]
             envpack = [sys.executable, "-m", "envpack", "download", "-q", "-o", by_envpack]
             envpack += ["--project", str(work / "project")]
