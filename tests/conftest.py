@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +18,18 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests away from the user's cache; they share one of their own."""
+    before = os.environ.get("ENVPACK_CACHE_DIR")
+    os.environ["ENVPACK_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["ENVPACK_CACHE_DIR"]
+    else:
+        os.environ["ENVPACK_CACHE_DIR"] = before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -144,6 +144,6 @@ def test_end_of_archive() -> None:
     """An archive ends with two zero blocks and is a multiple of 10240 bytes."""
     for size in (0, 1, 512, 8704, 8705, 9216, 9217, 20480):
         member = Member("a", size, False, [b"x" * size] if size else [])
-        data = b"".join(tar.pieces([member], 0))
+        data = b"".join(tar.ended(tar.pieces([member], 0)))
         assert len(data) % 10240 == 0
         assert len(data) - len(data.rstrip(b"\x00")) >= 1024

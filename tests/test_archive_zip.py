@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envpack.archive import zip as zip_format
+from envpack.archive import zip_records
 from envpack.archive.blocks import BLOCK
-from envpack.archive.zip import ZipFormat
+from envpack.archive.zip import LEVELS, ZipFormat
 from envpack.model import Link, LinkKind, Member
 from envpack.parallel import Pool
 
@@ -135,7 +135,7 @@ def test_links_are_stored_with_their_text(tmp_path: Path) -> None:
 @given(st.integers(315532800, 4354819199))
 def test_dos_time(mtime: int) -> None:
     """A DOS time is the UTC time to two seconds."""
-    time, date = zip_format._dos(mtime)
+    time, date = zip_records.dos_time(mtime)
     when = datetime(
         (date >> 9) + 1980,
         date >> 5 & 15,
@@ -174,8 +174,8 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
 
 def test_levels_are_ordered() -> None:
     """The table's levels are ever slower and ever smaller, as measured."""
-    assert len(zip_format.LEVELS) == 9
-    speeds = [level.speed for level in zip_format.LEVELS]
-    ratios = [level.ratio for level in zip_format.LEVELS]
+    assert len(LEVELS) == 9
+    speeds = [level.speed for level in LEVELS]
+    ratios = [level.ratio for level in LEVELS]
     assert speeds == sorted(speeds, reverse=True)
     assert ratios == sorted(ratios, reverse=True)

@@ -27,10 +27,11 @@ from envpack.bytecode import compile_plan
 from envpack.distributions import distributions_in
 from envpack.environment import Environment, discover
 from envpack.errors import OutputFault, SourceFault, ToolFault
-from envpack.model import Entry, Inline, Plan, Reason
+from envpack.model import Entry, Inline, Member, Plan, Reason
 from envpack.parallel import Pool
-from envpack.pipeline import Outcome, members
+from envpack.pipeline import stream
 from envpack.plan import make_plan
+from envpack.runs import Outcome
 from envpack.select import Filter
 from envpack.uv import Uv, run_python
 from tests.trees import FakeEnvironment, elf, make_environment, write
@@ -82,8 +83,9 @@ def compiled(
 def packed(plan: Plan) -> dict[str, bytes]:
     """Return every member as it would be written."""
     with Pool(2) as pool:
-        stream = members(plan, Outcome(), pool=pool, link=lambda _entry, _size: None)
-        return {member.name: b"".join(member.blocks) for member in stream}
+        items = stream(plan, Outcome(), pool=pool, link=lambda _entry, _size: None)
+        members = (item for item in items if isinstance(item, Member))
+        return {member.name: b"".join(member.blocks) for member in members}
 
 
 def pycs(plan: Plan) -> dict[str, bytes]:

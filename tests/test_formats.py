@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import stat
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ import pytest
 from envpack.archive import FORMATS, format_for, format_named
 from envpack.archive.read import members as stored
 from envpack.errors import UsageError
-from envpack.model import Format, Link, LinkKind, Member
+from envpack.kept import Packed, Seam
+from envpack.model import Format, Item, Link, LinkKind, Member
 from envpack.parallel import Pool
 
 MTIME = 1_600_000_000
@@ -114,7 +117,7 @@ def as_members(files: dict[str, File], length: int = CUT) -> Iterator[Member]:
 def write(
     form: Format,
     target: Path,
-    members: Iterator[Member],
+    members: Iterator[Item],
     jobs: int = 2,
     level: int | None = None,
 ) -> Path:
@@ -299,11 +302,46 @@ def test_os_errors_pass(form: Format, tmp_path: Path) -> None:
 def test_disk_full(form: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is an OSError."""
     real = open
-    monkeypatch.setattr(
-        "builtins.open", lambda _path, mode: real("/dev/full", mode.replace("x", "w"))
-    )
+
+    def full(_path: object, mode: str, buffering: int = -1) -> object:
+        return real("/dev/full", mode.replace("x+", "x").replace("x", "w"), buffering)
+
+    monkeypatch.setattr("builtins.open", full)
     with pytest.raises(OSError, match="No space left"):
         write(form, tmp_path / "out", as_members(FILES))
+
+
+@pytest.mark.parametrize("form", [f for f in FORMATS if f.engine(None)], ids=lambda f: f.name)
+def test_runs_stand_for_themselves(form: Format, tmp_path: Path) -> None:
+    """What was made of a run is the same wherever it stands, and can be copied in its place."""
+    files = sample(form)
+    names = list(files)
+    runs = [names[start : start + 3] for start in range(0, len(names), 3)]
+    kept: dict[int, tuple[bytes, dict[str, object]]] = {}
+
+    def keep(index: int, packed: Packed) -> None:
+        kept[index] = (os.pread(packed.descriptor, packed.size, packed.start), packed.facts)
+
+    def items(copied: set[int], shift: int = 0) -> Iterator[Item]:
+        for index, run in enumerate(runs):
+            if index in copied:
+                data, facts = kept[index]
+                place = tmp_path / f"kept{index}"
+                place.write_bytes(b"x" * shift + data)
+                descriptor = os.open(place, os.O_RDONLY)
+                release = partial(os.close, descriptor)
+                yield Packed(descriptor, shift, shift + len(data), facts, release)
+                continue
+            yield from as_members({name: files[name] for name in run})
+            yield Seam(partial(keep, index))
+
+    whole = write(form, tmp_path / "whole", items(set())).read_bytes()
+    assert len(kept) == len(runs)
+    for number, copied in enumerate(({0}, {1, 3}, {len(runs) - 1}, set(range(len(runs))))):
+        again = write(form, tmp_path / f"again{number}", items(copied, number * 7))
+        assert again.read_bytes() == whole, copied
+    facts = json.loads(json.dumps([facts for _, facts in kept.values()]))
+    assert facts == [facts for _, facts in kept.values()]
 
 
 @each_format

@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
     {"errors", "version", "presets", "listener", "host_start"},
-    {"parallel"},
+    {"parallel", "kept"},
     {"model"},
     {"target", "platforms", "walk", "leaks", "urls", "relocate", "archive"},
     {"interpreter", "distributions", "uv", "floor"},
@@ -29,6 +29,9 @@ FLOORS = (
     {"download_report", "sync_python"},
     {"carry"},
     {"plan"},
+    {"cache"},
+    {"runs"},
+    {"reading"},
     {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},

@@ -33,7 +33,7 @@ from envpack.native_host import (
     stays,
     stem_of,
 )
-from envpack.pipeline import spliced
+from envpack.reading import spliced
 from envpack.relocate.elf import ElfRelocator
 from envpack.relocate.elf_add import edits_with, with_rpath
 from tests.test_floor import FIXTURES, NAMES, Counting, elf

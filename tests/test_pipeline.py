@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from envpack.leaks import LeakSearch
 from envpack.model import Edit
-from envpack.pipeline import harmless, spliced
+from envpack.reading import harmless, spliced
 from envpack.relocate.elf import loader_strings
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envpack.model import Edit, Move, Relocator
-from envpack.pipeline import spliced
+from envpack.reading import spliced
 from envpack.relocate import RELOCATORS, relocator_for
 from envpack.relocate.elf import FLIPPED
 

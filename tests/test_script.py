@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from envpack.model import Move
-from envpack.pipeline import spliced
+from envpack.reading import spliced
 from envpack.relocate.script import ScriptRelocator, header
 from tests.trees import write
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from envpack.model import Move
-from envpack.pipeline import spliced
+from envpack.reading import spliced
 from envpack.relocate import relocator_for
 from envpack.relocate.paths import finder
 from tests.trees import write

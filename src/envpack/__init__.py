@@ -14,6 +14,7 @@ from envpack.errors import EnvpackError
 from envpack.version import VERSION
 
 if TYPE_CHECKING:
+    from envpack.cache import Cache
     from envpack.download_report import DownloadReport
     from envpack.downloading import download
     from envpack.editable import EditableMode
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BundleLibs",
+    "Cache",
     "DownloadReport",
     "EditableMode",
     "EnvpackError",
@@ -48,6 +50,7 @@ __version__ = VERSION
 
 _HOMES = {
     "BundleLibs": "native_host",
+    "Cache": "cache",
     "DownloadReport": "download_report",
     "EditableMode": "editable",
     "Filter": "select",

@@ -30,7 +30,7 @@ from envpack.errors import OutputFault, SourceFault, ToolFault
 from envpack.interpreter import Interpreter
 from envpack.model import Alias, Derived, Digests, Disk, Entry, Inline, Move, Plan, Reason
 from envpack.parallel import Pool
-from envpack.pipeline import spliced
+from envpack.reading import spliced
 from envpack.records import record_maker
 from envpack.relocate import relocator_for
 from envpack.select import Filter, excluded
@@ -115,7 +115,7 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
         else:
             entries.append(entry)
         if entry.name in made:
-            entries.append(made[entry.name])
+            entries.append(replace(made[entry.name], run=entry.run))
     names = set(pycs.values())
     left_out = tuple(
         item

@@ -176,16 +176,17 @@ class Draft:
         for name in sorted(keys, key=keys.__getitem__):
             slot = self._slots[name]
             target = self._slots.get(slot.target) if slot.target else None
+            entry, run = slot.entry, _run_of(slot.place)
             if target is None or target.target is not None or keys[target.entry.name] > keys[name]:
-                entries.append(slot.entry)
+                entries.append(replace(entry, run=run))
                 continue
             folder, text = posixpath.split(target.entry.name)
             if folder != posixpath.dirname(name):
-                entries.append(slot.entry)
+                entries.append(replace(entry, run=run))
                 continue
             alias = Alias(target.entry.name, text)
             executable = target.entry.executable
-            entries.append(replace(slot.entry, content=alias, executable=executable))
+            entries.append(replace(entry, content=alias, executable=executable, run=run))
         return tuple(entries)
 
     def _key(self, slot: _Slot) -> tuple[Place, int, str]:
@@ -194,7 +195,8 @@ class Draft:
 
     def _settle_conflicts(self) -> None:
         """Let the environment's directory win over the interpreter's file of the same name."""
-        folders = {folder for name in self._slots for folder in _parents(name)}
+        nearest = {name.rpartition("/")[0] for name in self._slots}
+        folders = {folder for name in nearest for folder in (name, *_parents(name))}
         for name in sorted(folders & self._slots.keys()):
             if self._slots[name].place != INTERPRETER:
                 raise SourceFault(f"`{name}` is a file in one place and a directory in another")
@@ -202,9 +204,14 @@ class Draft:
             self.clashes.append(Clash(name, kept="environment", dropped="interpreter"))
 
 
+def _run_of(place: Place) -> str:
+    """Name the run that a place belongs to: one for each distribution, and one for the rest."""
+    return "/".join((str(place.group), place.name, place.info))
+
+
 def disk(found: Found) -> Disk:
     """Return a found file as content."""
-    return Disk(found.path, found.size, found.mtime_ns)
+    return Disk(found.path, found.size, found.mtime_ns, found.identity)
 
 
 def disk_at(path: str) -> tuple[Disk, bool]:
@@ -213,7 +220,9 @@ def disk_at(path: str) -> tuple[Disk, bool]:
         status = os.stat(path)
     except OSError as error:
         raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
-    return Disk(path, status.st_size, status.st_mtime_ns), bool(status.st_mode & 0o100)
+    identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
+    content = Disk(path, status.st_size, status.st_mtime_ns, identity)
+    return content, bool(status.st_mode & 0o100)
 
 
 def name_below(path: str, root: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
+from envpack.kept import Packed, Seam
 from envpack.parallel import Pool
 
 
@@ -53,11 +54,15 @@ Digests: TypeAlias = Mapping[str, Digest]
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A regular file on this machine, as it was when the plan was made."""
+    """A regular file on this machine, as it was when the plan was made.
+
+    `identity` is its device, inode and ctime in nanoseconds, empty if nobody asked.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    identity: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,15 @@ class Entry:
     """One member of the archive before its bytes are known.
 
     `name` is a POSIX path relative to the archive's root. Relocators see an entry's bytes only if
-    `relocate` is true; what envpack itself wrote is already right.
+    `relocate` is true; what envpack itself wrote is already right. Neighbours with the same `run`
+    are packed as one unit.
     """
 
     name: str
     content: Content
     executable: bool = False
     relocate: bool = True
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +300,10 @@ class Leak:
     harmless: str = ""
 
 
+Item: TypeAlias = Member | Seam | Packed
+"""What a format is given: members, where their runs end, and runs that were packed before."""
+
+
 class Relocator(Protocol):
     """Knows one kind of file that holds absolute paths. Pure: bytes in, edits out, no I/O."""
 
@@ -343,18 +354,23 @@ class Format(Protocol):
         """Whether the output is a directory rather than a file."""
         ...
 
+    def engine(self, level: int | None) -> str:
+        """Say what makes the bytes of a run, versions included; "" if runs are not kept."""
+        ...
+
     def write(
         self,
-        members: Iterable[Member],
+        items: Iterable[Item],
         target: str,
         *,
         level: int | None,
         mtime: int,
         pool: Pool,
     ) -> None:
-        """Create `target`, which does not exist, from `members` in the order given.
+        """Create `target`, which does not exist, from `items` in the order given.
 
-        `level` is 1 (fast) to 9 (small), None for the format's default. Raises OSError as the
-        file system gives it; the caller removes what was begun.
+        Only a format that keeps runs is given `Packed` ones. `level` is 1 (fast) to 9 (small), None
+        for the format's default. Raises OSError as the file system gives it; the caller removes
+        what was begun.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from envpack import manifest
 from envpack.bytecode import compile_plan
+from envpack.cache import Cache
 from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
@@ -26,11 +28,12 @@ from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
-from envpack.pipeline import Outcome, members
+from envpack.pipeline import stream
 from envpack.plan import make_plan
 from envpack.presets import usage_lines
 from envpack.replacement_python import executable_of
 from envpack.report import PackReport
+from envpack.runs import Keeper, Outcome
 from envpack.select import Filter
 from envpack.uv import Uv
 
@@ -59,6 +62,7 @@ def pack(
     python: str | os.PathLike[str] | None = None,
     no_python: bool = False,
     target_python: str | None = None,
+    cache: Cache | None = None,
     listener: Listener | None = None,
 ) -> PackReport:
     """Pack the environment `env` into `output` and return what was done.
@@ -67,22 +71,23 @@ def pack(
     without both it is tar.gz. `compress_level` is 1 (fast) to 9 (small), `jobs` the number of
     worker threads, `arcroot` a folder inside the archive that everything goes into. `filters` leave
     out, or take back in, files by their names in the archive, in order; `destination` is a key of
-    `presets.PRESETS`, whose own filters come before them. `bundle_libs` says which shared libraries
-    of this machine go in: those that others lack, all but the C library's, or none. `compile` adds
+    `presets.PRESETS`, whose filters come first. `bundle_libs` says which shared libraries of this
+    machine go in: those that others lack, all but the C library's, or none. `compile` adds
     bytecode, which a dry run does not show; None leaves it to the destination. `mtime` is every
     member's, in seconds since the epoch. `python` is an executable, a prefix or a request of uv's
     for the Python that goes in place of the environment's own; with `no_python` none goes in, and
-    `target_python` is what the archive looks for first. The bytes written depend on the environment
-    and these options alone, not on `jobs`, the time or the place.
+    `target_python` is what the archive looks for first. What a `cache` has is not compressed again.
+    The bytes written depend on the environment and these options alone, not on `jobs`, the cache,
+    the time or the place.
 
     Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
     case there is no output, as after every other failure.
     """
     listener = listener or Silent()
-    word = os.fspath(python) if python is not None else None
+    word, out = (os.fspath(path) if path is not None else None for path in (python, output))
     options = checked(
         format=format,
-        output=os.fspath(output) if output is not None else None,
+        output=out,
         compress_level=compress_level,
         jobs=jobs,
         arcroot=arcroot,
@@ -109,13 +114,11 @@ def pack(
         if options.compile and not dry_run:
             plan = _compiled(plan, environment, options, scratch, listener.say)
         outcome = Outcome()
-        listener.planned(len(plan.entries), _planned_size(plan))
         report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
         if dry_run:
             return _accepted(report(0), strict=strict)
         with written_aside(target, options.kind, force=force) as temporary:
-            _write(plan, outcome, options, temporary, listener.tick)
-            size = outcome.size if options.kind.folder else os.stat(temporary).st_size
+            size = _write(plan, outcome, options, temporary, cache, listener)
             return _accepted(report(size), strict=strict)
 
 
@@ -177,18 +180,47 @@ def _compiled(
         return replace(plan, warnings=(*plan.warnings, text))
 
 
+def _keeper(cache: Cache | None, plan: Plan, options: Options) -> Keeper | None:
+    """Return what finds and keeps runs, if the format has any."""
+    engine = options.kind.engine(options.level)
+    if cache is None or not engine:
+        return None
+    return Keeper(
+        cache=cache,
+        plan=plan,
+        engine=f"{options.kind.name}, {engine}",
+        arcroot=options.arcroot,
+        link=options.link,
+        planned=frozenset(entry.name for entry in plan.entries),
+        begun=time.time_ns(),
+    )
+
+
 def _write(
     plan: Plan,
     outcome: Outcome,
     options: Options,
     temporary: str,
-    tick: Callable[[int, int], None],
-) -> None:
+    cache: Cache | None,
+    listener: Listener,
+) -> int:
+    """Write the archive and return its bytes."""
+    keeper = _keeper(cache, plan, options)
+    listener.planned(len(plan.entries), _planned_size(plan))
     with Pool(options.jobs) as pool:
-        stream = members(
-            plan, outcome, pool=pool, link=options.link, arcroot=options.arcroot, tick=tick
+        items = stream(
+            plan,
+            outcome,
+            pool=pool,
+            link=options.link,
+            arcroot=options.arcroot,
+            keeper=keeper,
+            tick=listener.tick,
         )
-        options.kind.write(stream, temporary, level=options.level, mtime=options.mtime, pool=pool)
+        options.kind.write(items, temporary, level=options.level, mtime=options.mtime, pool=pool)
+    if keeper is not None and keeper.kept:
+        keeper.cache.trim()
+    return outcome.size if options.kind.folder else os.stat(temporary).st_size
 
 
 class StrictError(FindingError):

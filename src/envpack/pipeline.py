@@ -1,159 +1,175 @@
-"""Plan to members: each file read once, edited, hashed and searched, in the order of the plan.
+"""Plan to members: each file read once, in the order of the plan, ahead of the writer.
 
-Small files are handled whole by a worker, ahead of the writer and within a budget of bytes. Large
-ones are read block by block while the format takes them, so that memory does not depend on them.
+What is read ahead is bounded by a budget of bytes. Runs that a cache has are not read at all.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import chain, groupby
 
-from envpack.errors import SourceFault
+from envpack.kept import Seam
 from envpack.leaks import LeakSearch
 from envpack.model import (
     Alias,
     Derived,
     Digest,
     Disk,
-    Edit,
     Entry,
     Inline,
-    Leak,
+    Item,
     Link,
     LinkKind,
     Member,
     Plan,
-    View,
 )
 from envpack.parallel import Pool
-from envpack.relocate import relocator_for
-from envpack.relocate.elf import loader_strings
-from envpack.relocate.elf_add import edits_with
+from envpack.reading import WHOLE, Prepared, measure_all, prepare_all, written
+from envpack.runs import Hit, Keeper, Known, Outcome
 
-BLOCK = 512 * 1024
-WHOLE = 1024 * 1024
-_HEAD = 4096
 _BATCH = 256 * 1024
 _BUDGET = 12 * 1024 * 1024
 _PER_FILE = 4096
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What streaming found out; complete when the last member was taken.
-
-    `edits` counts files by `why`, `edited` those with any edit, `size` sums the bytes of all
-    members with content.
-    """
-
-    digests: dict[str, Digest] = field(default_factory=dict)
-    edits: Counter[str] = field(default_factory=Counter)
-    edited: int = 0
-    leaks: list[Leak] = field(default_factory=list)
-    size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A file ready to be written: whole, or with the edits that its blocks will get.
-
-    `excuse` says why a path of the build machine would do no harm in it.
-    """
-
-    entry: Entry
-    size: int
-    data: bytes | None
-    digest: Digest | None
-    edits: tuple[Edit, ...]
-    leaks: Counter[str]
-    excuse: str
-
-
-class FileView:
-    """A View of an open file, read where it is looked at.
-
-    Raises SourceFault where the file turns out shorter than it was.
-    """
-
-    def __init__(self, descriptor: int, size: int, path: str) -> None:
-        self._descriptor = descriptor
-        self._size = size
-        self._path = path
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, where: slice, /) -> bytes:
-        start, stop, step = where.indices(self._size)
-        if step != 1:
-            raise ValueError("a View is read forwards")
-        return _read(self._descriptor, start, max(0, stop - start), self._path)
-
-
-def members(
+def stream(
     plan: Plan,
     outcome: Outcome,
     *,
     pool: Pool,
     link: Callable[[Entry, int], LinkKind | None],
     arcroot: str = "",
+    keeper: Keeper | None = None,
     tick: Callable[[int, int], None] = lambda _files, _bytes: None,
-) -> Iterator[Member]:
-    """Yield the plan's members and fill `outcome` on the way.
+) -> Iterator[Item]:
+    """Yield the plan's members, run by run, and fill `outcome` on the way.
 
     `link(entry, size)` decides how an alias to `size` bytes is stored, None for a copy. `arcroot`
-    is put before every name. `tick(files, bytes)` is called after each member and may raise to
-    stop. Raises SourceFault for files that cannot be read or are not what was planned.
+    is put before every name. A `keeper` gives runs that were packed before, and keeps the others.
+    `tick(files, bytes)` is called after each member and may raise to stop. Raises SourceFault for
+    files that cannot be read or are not what was planned.
     """
     search = LeakSearch(plan.needles)
     sources = {entry.name: entry for entry in plan.entries}
-    root = arcroot + "/" if arcroot else ""
+    runs = [tuple(group) for _, group in groupby(plan.entries, key=lambda entry: entry.run)]
+    reader = _Reader(plan, search, sources, link)
 
-    def tasks() -> Iterator[tuple[Callable[[], list[_Prepared | None]], int]]:
+    @cache
+    def hit(index: int) -> Hit | None:
+        if keeper is None:
+            return None
+        return keeper.find(runs[index], partial(reader.measured, pool=pool))
+
+    def to_read() -> Iterator[Entry]:
+        for index, run in enumerate(runs):
+            if hit(index) is None:
+                yield from run
+
+    ready = chain.from_iterable(pool.ordered(reader.tasks(to_read()), budget=_BUDGET))
+    root = arcroot + "/" if arcroot else ""
+    files = 0
+    for index, run in enumerate(runs):
+        found = hit(index)
+        if found is not None:
+            yield found.packed
+            outcome.add(found.outcome)
+            files += len(run)
+            tick(files, outcome.size)
+            continue
+        own = Outcome()
+        known = Known(own.digests, outcome.digests, sources.keys())
+        for entry, prepared in zip(run, ready, strict=False):
+            yield from _member(entry, prepared, root, own, known, reader)
+            files += 1
+            tick(files, outcome.size + own.size)
+        outcome.add(own)
+        keep = None
+        if keeper is not None and not known.beyond:
+            keep = partial(keeper.keep, run, own)
+        yield Seam(keep)
+
+
+def _member(
+    entry: Entry,
+    prepared: Prepared | None,
+    root: str,
+    own: Outcome,
+    known: Known,
+    reader: _Reader,
+) -> Iterator[Member]:
+    """Yield one entry as a member, and note in `own` what it was."""
+    name = root + entry.name
+    if prepared is not None:
+        yield from written(prepared, name, own, reader.search)
+    elif isinstance(entry.content, Derived):
+        data = entry.content.make(known)
+        own.digests[entry.name] = Digest(hashlib.sha256(data).hexdigest(), len(data))
+        own.size += len(data)
+        yield Member(name, len(data), entry.executable, (data,))
+    else:
+        assert isinstance(entry.content, Alias)
+        target = known[entry.content.target]
+        own.digests[entry.name] = target
+        kind = reader.link(entry, target.size)
+        text = root + entry.content.target if kind is LinkKind.HARD else entry.content.symlink
+        yield Member(name, 0, entry.executable, link=Link(kind or LinkKind.HARD, text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads entries on workers, many small ones in one task."""
+
+    plan: Plan
+    search: LeakSearch
+    sources: Mapping[str, Entry]
+    link: Callable[[Entry, int], LinkKind | None]
+
+    def tasks(
+        self, entries: Iterable[Entry]
+    ) -> Iterator[tuple[Callable[[], list[Prepared | None]], int]]:
+        """Yield the work of reading entries in their order, with its cost in bytes."""
+        for batch, cost in self._batches(entries):
+            yield partial(prepare_all, batch, self.plan, self.search), cost
+
+    def measured(self, entries: Sequence[Entry], *, pool: Pool) -> Outcome:
+        """Read entries and return what they are, but for what is derived."""
+        outcome = Outcome()
+        work = (
+            (partial(measure_all, batch, self.plan, self.search), cost)
+            for batch, cost in self._batches(entries)
+        )
+        ready = chain.from_iterable(pool.ordered(work, budget=_BUDGET))
+        for entry, found in zip(entries, ready, strict=True):
+            if found is not None:
+                outcome.add(found)
+            elif isinstance(entry.content, Alias):
+                outcome.digests[entry.name] = outcome.digests[entry.content.target]
+        return outcome
+
+    def _batches(self, entries: Iterable[Entry]) -> Iterator[tuple[list[Entry | None], int]]:
         batch: list[Entry | None] = []
         total = 0
-        for entry in plan.entries:
-            content = _content_of(entry, sources, link)
+        for entry in entries:
+            content = _content_of(entry, self.sources, self.link)
             source, size = None, 0
             if isinstance(content, Disk | Inline):
                 source = Entry(entry.name, content, entry.executable, entry.relocate)
                 size = content.size if isinstance(content, Disk) else len(content.data)
             cost = min(size, WHOLE) + _PER_FILE
             if total + cost > _BATCH and batch:
-                yield partial(_prepare_all, batch, plan, search), total
+                yield batch, total
                 batch, total = [], 0
             batch.append(source)
             total += cost
-        yield partial(_prepare_all, batch, plan, search), total
-
-    ready = chain.from_iterable(pool.ordered(tasks(), budget=_BUDGET))
-    for files, (entry, prepared) in enumerate(zip(plan.entries, ready, strict=True), 1):
-        name = root + entry.name
-        if prepared is not None:
-            yield from _written(prepared, name, outcome, search)
-        elif isinstance(entry.content, Derived):
-            data = entry.content.make(outcome.digests)
-            outcome.digests[entry.name] = Digest(hashlib.sha256(data).hexdigest(), len(data))
-            outcome.size += len(data)
-            yield Member(name, len(data), entry.executable, (data,))
-        else:
-            assert isinstance(entry.content, Alias)
-            target = outcome.digests[entry.content.target]
-            outcome.digests[entry.name] = target
-            kind = link(entry, target.size)
-            text = root + entry.content.target if kind is LinkKind.HARD else entry.content.symlink
-            yield Member(name, 0, entry.executable, link=Link(kind or LinkKind.HARD, text))
-        tick(files, outcome.size)
+        if batch:
+            yield batch, total
 
 
 def _content_of(
-    entry: Entry, sources: dict[str, Entry], link: Callable[[Entry, int], LinkKind | None]
+    entry: Entry, sources: Mapping[str, Entry], link: Callable[[Entry, int], LinkKind | None]
 ) -> object:
     """Return the entry's content; that of its target, if it is an alias to be stored as a copy."""
     if isinstance(entry.content, Alias):
@@ -162,183 +178,3 @@ def _content_of(
         if link(entry, size) is None:
             return target
     return entry.content
-
-
-def _prepare_all(
-    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
-) -> list[_Prepared | None]:
-    """Prepare several files in one task: handing over each alone costs as much as its work."""
-    return [_prepare(entry, plan, search) if entry is not None else None for entry in batch]
-
-
-def _prepare(entry: Entry, plan: Plan, search: LeakSearch) -> _Prepared:
-    """Read and edit one file, on a worker."""
-    if isinstance(entry.content, Inline):
-        data = entry.content.data
-        edits = _edits(entry, data[:_HEAD], data, plan)
-        return _whole(entry, data, edits, search)
-    assert isinstance(entry.content, Disk)
-    disk = entry.content
-    descriptor = _open(disk)
-    try:
-        if disk.size <= WHOLE:
-            data = _read(descriptor, 0, disk.size, disk.path)
-            _check_unchanged(descriptor, disk)
-            return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
-        view = FileView(descriptor, disk.size, disk.path)
-        edits = _edits(entry, view[0:_HEAD], view, plan)
-        excuse = harmless(entry.name, view, edits)
-    finally:
-        os.close(descriptor)
-    size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
-    return _Prepared(entry, size, None, None, edits, Counter(), excuse)
-
-
-def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> _Prepared:
-    excuse = harmless(entry.name, data, edits)
-    if edits:
-        data = b"".join(spliced([data], edits))
-    digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
-    leaks = search.in_whole(data) if entry.relocate else Counter()
-    return _Prepared(entry, len(data), data, digest, edits, leaks, excuse)
-
-
-def _written(
-    prepared: _Prepared, name: str, outcome: Outcome, search: LeakSearch
-) -> Iterator[Member]:
-    """Yield the member of a prepared file and note what it was."""
-    entry = prepared.entry
-    outcome.size += prepared.size
-    if prepared.edits:
-        outcome.edited += 1
-        outcome.edits.update({edit.why for edit in prepared.edits})
-    if prepared.data is not None and prepared.digest is not None:
-        outcome.digests[entry.name] = prepared.digest
-        _note_leaks(outcome, prepared, prepared.leaks)
-        yield Member(name, prepared.size, entry.executable, (prepared.data,))
-        return
-    assert isinstance(entry.content, Disk)
-    total = hashlib.sha256()
-    stream = search.stream()
-
-    def blocks(disk: Disk) -> Iterator[bytes]:
-        for block in spliced(_disk_blocks(disk), prepared.edits):
-            total.update(block)
-            stream.feed(block)
-            yield block
-
-    yield Member(name, prepared.size, entry.executable, blocks(entry.content))
-    stream.feed(b"", last=True)
-    outcome.digests[entry.name] = Digest(total.hexdigest(), prepared.size)
-    _note_leaks(outcome, prepared, stream.found)
-
-
-def _note_leaks(outcome: Outcome, prepared: _Prepared, found: Counter[str]) -> None:
-    for needle, count in sorted(found.items()):
-        outcome.leaks.append(Leak(prepared.entry.name, needle, count, prepared.excuse))
-
-
-def harmless(name: str, view: View, edits: Sequence[Edit]) -> str:
-    """Say why a build-machine path left in the file `name` does no harm, "" if it may.
-
-    CPython compiles its PREFIX in (`Modules/getpath.c`) and uses it only when it finds no standard
-    library beside itself. That is no excuse where the loader's own paths could not be edited.
-    """
-    if not name.startswith(("lib/libpython", "bin/python")):
-        return ""
-    if not edits and any(text.startswith(b"/") for text in loader_strings(view)):
-        return ""
-    return "the compiled-in prefix, a last resort of getpath"
-
-
-def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:
-    if not entry.relocate:
-        return ()
-    libraries = plan.libraries
-    if entry.name in libraries.rpaths:
-        dirs = libraries.rpaths[entry.name]
-        return tuple(sorted(edits_with(entry.name, view, plan.moves, dirs, libraries.bare)))
-    relocator = relocator_for(entry.name, head)
-    if relocator is None:
-        return ()
-    return tuple(sorted(relocator.edits(entry.name, view, plan.moves)))
-
-
-def spliced(blocks: Iterable[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
-    """Apply sorted, disjoint edits to a stream of blocks.
-
-    Raises ValueError for edits that overlap, are out of order or lie past the end.
-    """
-    position = 0
-    pending = iter(edits)
-    edit = next(pending, None)
-    resume = 0
-    for block in blocks:
-        end = position + len(block)
-        pieces = []
-        while edit is not None and edit.start < end:
-            if edit.start < resume or edit.stop < edit.start:
-                raise ValueError(f"edit at {edit.start} is out of order")
-            begin = max(resume, position)
-            pieces += [block[begin - position : edit.start - position], edit.data]
-            resume = edit.stop
-            edit = next(pending, None)
-        pieces.append(block[max(resume, position) - position :])
-        position = end
-        if joined := b"".join(pieces):
-            yield joined
-    while edit is not None and edit.start == position == edit.stop and resume <= position:
-        yield edit.data
-        edit = next(pending, None)
-    if edit is not None or resume > position:
-        raise ValueError("an edit lies past the end")
-
-
-def _disk_blocks(disk: Disk) -> Iterator[bytes]:
-    descriptor = _open(disk)
-    try:
-        for start in range(0, disk.size, BLOCK):
-            yield _read(descriptor, start, min(BLOCK, disk.size - start), disk.path)
-        _check_unchanged(descriptor, disk)
-    finally:
-        os.close(descriptor)
-
-
-def _open(disk: Disk) -> int:
-    try:
-        descriptor = os.open(disk.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise _changed(disk.path, "vanished") from None
-    except OSError as error:
-        raise SourceFault(f"cannot read `{disk.path}`: {error.strerror}") from error
-    try:
-        _check_unchanged(descriptor, disk)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _check_unchanged(descriptor: int, disk: Disk) -> None:
-    status = os.fstat(descriptor)
-    if (status.st_size, status.st_mtime_ns) != (disk.size, disk.mtime_ns):
-        raise _changed(disk.path, "changed")
-
-
-def _read(descriptor: int, start: int, size: int, path: str) -> bytes:
-    try:
-        data = os.pread(descriptor, size, start)
-        while len(data) < size:
-            more = os.pread(descriptor, size - len(data), start + len(data))
-            if not more:
-                raise _changed(path, "changed")
-            data += more
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
-    return data
-
-
-def _changed(path: str, how: str) -> SourceFault:
-    return SourceFault(
-        f"`{path}` {how} while it was packed", hint="let installs and syncs end, then pack again"
-    )

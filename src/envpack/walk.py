@@ -16,7 +16,7 @@ class Found(NamedTuple):
 
     `name` is its POSIX path relative to the root, `path` where its bytes are read. `link` is the
     text of a symbolic link, None for a file reached without one, and `real` the link's final
-    target. `kind` is "file", "dangling" or "special"; sizes are bytes.
+    target. `kind` is "file", "dangling" or "special"; sizes are bytes. `identity` is as in `Disk`.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Found(NamedTuple):
     link: str | None = None
     real: str = ""
     kind: str = "file"
+    identity: tuple[int, ...] = ()
 
 
 class FoundDirectoryLink(NamedTuple):
@@ -108,4 +109,5 @@ def _found(
     kind: str = "file",
 ) -> Found:
     executable = bool(status.st_mode & stat.S_IXUSR)
-    return Found(name, path, status.st_size, status.st_mtime_ns, executable, link, real, kind)
+    size, identity = status.st_size, (status.st_dev, status.st_ino, status.st_ctime_ns)
+    return Found(name, path, size, status.st_mtime_ns, executable, link, real, kind, identity)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from envpack.model import LinkKind, Member
+from envpack.kept import Packed, Seam
+from envpack.model import Item, LinkKind, Member
 
 BLOCK = 512 * 1024
 
@@ -12,6 +14,50 @@ EXECUTABLE = 0o755
 PLAIN = 0o644
 SYMLINK = 0o777
 DIRECTORY = 0o755
+
+
+class Run(NamedTuple):
+    """Members up to a seam, which is `ends` once they are exhausted; or a run packed before."""
+
+    members: Iterator[Member]
+    ends: list[Seam]
+    packed: Packed | None = None
+
+
+def runs_of(items: Iterable[Item]) -> Iterator[Run]:
+    """Cut a stream of items at its seams; each run must be exhausted before the next is taken."""
+    source = iter(items)
+    over: list[Packed | None] = []
+
+    def members(ends: list[Seam]) -> Iterator[Member]:
+        for item in source:
+            if isinstance(item, Member):
+                yield item
+            elif isinstance(item, Seam):
+                ends.append(item)
+                return
+            else:
+                over.append(item)
+                return
+        over.append(None)
+
+    while True:
+        ends: list[Seam] = []
+        yield Run(members(ends), ends)
+        if over:
+            packed = over.pop()
+            if packed is None:
+                return
+            yield Run(iter(()), [], packed)
+
+
+def members_of(items: Iterable[Item]) -> Iterator[Member]:
+    """Yield the members alone, for formats that know no runs."""
+    for item in items:
+        if isinstance(item, Member):
+            yield item
+        elif isinstance(item, Packed):
+            raise TypeError("a packed run is for the format alone that packed it")
 
 
 def mode_of(member: Member) -> int:

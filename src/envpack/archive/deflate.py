@@ -12,8 +12,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
-from typing import NamedTuple
+from importlib.metadata import version
+from io import FileIO
+from typing import BinaryIO, NamedTuple
 
+from envpack.kept import Packed, Seam
 from envpack.parallel import Pool
 
 WINDOW = 32 * 1024
@@ -68,6 +71,11 @@ is the default. The engine's level 8 is both slower and larger than its 9.
 """
 
 DEFAULT_LEVEL = 5
+
+
+def engine(level: int) -> str:
+    """Say what a stream's bytes depend on besides its input, versions included."""
+    return f"zlib-ng {version('zlib-ng')} level {LEVELS[level - 1].engine}"
 
 
 class Block(NamedTuple):
@@ -149,10 +157,12 @@ def tasks(
     blocks: Iterable[bytes],
     *,
     level: int,
+    final: bool = True,
 ) -> Iterator[tuple[Callable[[], Block], int]]:
     """Yield the work that makes one raw deflate stream of `blocks`, with its cost in bytes.
 
-    In the shape that `Pool.ordered` takes. No block gives one piece, the empty stream.
+    In the shape that `Pool.ordered` takes. No block gives one piece, the empty stream. Without
+    `final` it ends at a byte boundary, and another stream may follow.
     """
     before = b""
     source = iter(blocks)
@@ -161,7 +171,8 @@ def tasks(
         yield partial(_deflate, block, before, level, last=False), len(block)
         before = (before + block[-WINDOW:])[-WINDOW:]
         block = following
-    yield partial(_deflate, block, before, level, last=True), len(block)
+    if final or block:
+        yield partial(_deflate, block, before, level, last=final), len(block)
 
 
 def budget(pool: Pool, block: int) -> int:
@@ -169,18 +180,51 @@ def budget(pool: Pool, block: int) -> int:
     return _AHEAD * pool.jobs * block
 
 
-def gzip_member(
-    blocks: Iterable[bytes],
-    *,
-    level: int,
-    pool: Pool,
-    block: int,
-) -> Iterator[bytes]:
-    """Yield a gzip file of one member (RFC 1952) of `blocks`, each at most `block` bytes."""
-    yield _GZIP_HEADER
-    crc = size = 0
-    for piece in pool.ordered(tasks(blocks, level=level), budget=budget(pool, block)):
-        yield piece.data
-        crc = crc32_combine(crc, piece.crc, piece.size)
-        size += piece.size
-    yield _GZIP_TRAILER.pack(crc, size & 0xFFFFFFFF)
+class GzipMember:
+    """A gzip file of one member (RFC 1952), written to a file run by run.
+
+    `file` is unbuffered, as runs that were packed before are copied behind Python's back.
+    """
+
+    def __init__(self, file: BinaryIO | FileIO) -> None:
+        self._file = file
+        self._crc = self._size = 0
+        self._position = self._write(_GZIP_HEADER)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._start = self._position
+        self._run_crc = self._run_size = 0
+
+    def _write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        return len(data)
+
+    def put(self, piece: Block | Packed | Seam) -> None:
+        """Write what comes next."""
+        if isinstance(piece, Block):
+            self._position += self._write(piece.data)
+            self._run_crc = crc32_combine(self._run_crc, piece.crc, piece.size)
+            self._run_size += piece.size
+            return
+        if isinstance(piece, Packed):
+            piece.copy_to(self._file.fileno())
+            piece.release()
+            self._position += piece.size
+            self._run_crc, self._run_size = piece.facts["crc"], piece.facts["size"]
+        elif piece.keep is not None:
+            facts = {"crc": self._run_crc, "size": self._run_size}
+            piece.keep(Packed(self._file.fileno(), self._start, self._position, facts))
+        self._end_run()
+
+    def _end_run(self) -> None:
+        self._crc = crc32_combine(self._crc, self._run_crc, self._run_size)
+        self._size += self._run_size
+        self._begin()
+
+    def close(self) -> None:
+        """Write the trailer."""
+        self._end_run()
+        self._write(_GZIP_TRAILER.pack(self._crc, self._size & 0xFFFFFFFF))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from envpack.archive.blocks import DIRECTORY, contents, mode_of
-from envpack.model import LinkKind, Member
+from envpack.archive.blocks import DIRECTORY, contents, members_of, mode_of
+from envpack.model import Item, LinkKind, Member
 from envpack.parallel import Pool
 
 
@@ -20,19 +20,24 @@ class DirectoryFormat:
     levels = False
     folder = True
 
+    def engine(self, level: int | None) -> str:
+        """Say that runs are not kept."""
+        del level
+        return ""
+
     def write(
         self,
-        members: Iterable[Member],
+        items: Iterable[Item],
         target: str,
         *,
         level: int | None,
         mtime: int,
         pool: Pool,
     ) -> None:
-        """Create the directory `target` from `members`; see `envpack.model.Format.write`."""
+        """Create the directory `target` from `items`; see `envpack.model.Format.write`."""
         del level, pool
         tree = _Tree(target, mtime)
-        for member in members:
+        for member in members_of(items):
             tree.add(member)
         tree.close()
 

@@ -8,11 +8,21 @@ that could tell one machine from another is constant: owner and group are 0 and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from envpack.archive import deflate
-from envpack.archive.blocks import BLOCK, PLAIN, contents, gathered, mode_of
-from envpack.model import LinkKind, Member
+from envpack.archive.blocks import (
+    BLOCK,
+    PLAIN,
+    contents,
+    gathered,
+    members_of,
+    mode_of,
+    runs_of,
+)
+from envpack.kept import Packed, Seam
+from envpack.model import Item, LinkKind, Member
 from envpack.parallel import Pool
 
 _RECORD = 512
@@ -143,19 +153,27 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def pieces(members: Iterable[Member], mtime: int) -> Iterator[bytes]:
-    """Yield a whole tar archive in pieces of any length."""
-    total = 0
+    """Yield the records of members in pieces of any length."""
     for member in members:
-        head = header(member, mtime)
-        yield head
-        total += len(head)
+        yield header(member, mtime)
         if member.link is None:
             yield from contents(member)
-            padding = _padding(member.size)
-            yield padding
-            total += member.size + len(padding)
-    end = bytes(2 * _RECORD)
-    yield end + _padding(total + len(end), _BLOCKING)
+            yield _padding(member.size)
+
+
+def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a whole tar archive: the records, and what ends them."""
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        yield piece
+    yield end(total)
+
+
+def end(total: int) -> bytes:
+    """Return what ends an archive of `total` bytes of records."""
+    zeros = bytes(2 * _RECORD)
+    return zeros + _padding(total + len(zeros), _BLOCKING)
 
 
 class TarFormat:
@@ -168,18 +186,24 @@ class TarFormat:
     levels = False
     folder = False
 
+    def engine(self, level: int | None) -> str:
+        """Say that runs are not kept."""
+        del level
+        return ""
+
     def write(
         self,
-        members: Iterable[Member],
+        items: Iterable[Item],
         target: str,
         *,
         level: int | None,
         mtime: int,
         pool: Pool,
     ) -> None:
-        """Create `target` from `members`; see `envpack.model.Format.write`."""
+        """Create `target` from `items`; see `envpack.model.Format.write`."""
+        blocks = gathered(ended(pieces(members_of(items), mtime)))
         with open(target, "xb") as file:
-            file.writelines(self._squeezed(gathered(pieces(members, mtime)), level, pool))
+            file.writelines(self._squeezed(blocks, level, pool))
 
     def _squeezed(self, blocks: Iterator[bytes], level: int | None, pool: Pool) -> Iterator[bytes]:
         """Yield the file's bytes for the tar's; not at all compressed here."""
@@ -194,9 +218,55 @@ class TarGzFormat(TarFormat):
     suffixes: tuple[str, ...] = (".tar.gz", ".tgz")
     levels = True
 
-    def _squeezed(self, blocks: Iterator[bytes], level: int | None, pool: Pool) -> Iterator[bytes]:
-        level = level or deflate.DEFAULT_LEVEL
-        return deflate.gzip_member(blocks, level=level, pool=pool, block=BLOCK)
+    def engine(self, level: int | None) -> str:
+        """Say what makes the bytes of a run."""
+        return f"{deflate.engine(level or deflate.DEFAULT_LEVEL)}, blocks of {BLOCK}"
+
+    def write(
+        self,
+        items: Iterable[Item],
+        target: str,
+        *,
+        level: int | None,
+        mtime: int,
+        pool: Pool,
+    ) -> None:
+        """Create `target` from `items`, run by run; see `envpack.model.Format.write`."""
+        tasks = _gzip_tasks(items, level or deflate.DEFAULT_LEVEL, mtime)
+        # Reading too, as what becomes of a run is read back to be kept.
+        with open(target, "x+b", buffering=0) as file:
+            member = deflate.GzipMember(file)
+            for piece in pool.ordered(tasks, budget=deflate.budget(pool, BLOCK)):
+                member.put(piece)
+            member.close()
+
+
+def _gzip_tasks(
+    items: Iterable[Item], level: int, mtime: int
+) -> Iterator[tuple[Callable[[], deflate.Block | Packed | Seam], int]]:
+    """Yield the work in the order of the file, with its cost in bytes."""
+    total = 0
+
+    def counted(pieces: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal total
+        for piece in pieces:
+            total += len(piece)
+            yield piece
+
+    for run in runs_of(items):
+        if run.packed is not None:
+            total += run.packed.facts["size"]
+            yield partial(_itself, run.packed), 0
+            continue
+        blocks = gathered(counted(pieces(run.members, mtime)))
+        yield from deflate.tasks(blocks, level=level, final=False)
+        for seam in run.ends:
+            yield partial(_itself, seam), 0
+    yield from deflate.tasks([end(total)], level=level)
+
+
+def _itself(item: Packed | Seam) -> Packed | Seam:
+    return item
 
 
 class TarZstFormat(TarFormat):

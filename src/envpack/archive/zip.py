@@ -8,46 +8,26 @@ behind a member (no data descriptors): its local header is written again when th
 from __future__ import annotations
 
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import BinaryIO, NamedTuple
 
 from envpack.archive import deflate
-from envpack.archive.blocks import BLOCK, contents, gathered, mode_of
-from envpack.model import LinkKind, Member
+from envpack.archive.blocks import BLOCK, contents, gathered, mode_of, runs_of
+from envpack.archive.zip_records import (
+    DEFLATED,
+    MAX_16,
+    MAX_32,
+    STORED,
+    Record,
+    dos_time,
+    end_records,
+    name_and_flags,
+)
+from envpack.kept import Packed, Seam
+from envpack.model import Item, LinkKind, Member
 from envpack.parallel import Pool
-
-_LOCAL = struct.Struct("<IHHHHHIIIHH")
-_LOCAL_SIGNATURE = 0x04034B50
-_CENTRAL = struct.Struct("<IHHHHHHIIIHHHHHII")
-_CENTRAL_SIGNATURE = 0x02014B50
-_END = struct.Struct("<IHHHHIIH")
-_END_SIGNATURE = 0x06054B50
-_END_64 = struct.Struct("<IQHHIIQQQQ")
-_END_64_SIGNATURE = 0x06064B50
-_LOCATOR_64 = struct.Struct("<IIQI")
-_LOCATOR_64_SIGNATURE = 0x07064B50
-"""4.3.7, 4.3.12, 4.3.16, 4.3.14 and 4.3.15."""
-
-_MAX_32 = 0xFFFFFFFF
-_MAX_16 = 0xFFFF
-"""In a field: the value is in the zip64 record (4.4.1.4)."""
-
-_EXTRA_64 = 0x0001
-_STORED = 0
-_DEFLATED = 8
-_UTF_8 = 1 << 11
-_UNIX = 3 << 8
-_VERSION = 20
-_VERSION_64 = 45
-"""4.5.3, 4.4.5, 4.4.4 bit 11, 4.4.2 and 4.4.3."""
-
-_DOS_FIRST = 315532800
-_DOS_LAST = 4354819198
-"""1980-01-01 00:00:00 and 2107-12-31 23:59:58 UTC, the ends of a DOS date (4.4.6)."""
 
 _WHOLE = 8 * 1024 * 1024
 _PER_MEMBER = 4096
@@ -84,96 +64,12 @@ scipy, scikit-learn, pyarrow and black. zlib at level 4, which venv-pack uses, g
 DEFAULT_LEVEL = 5
 
 
-@dataclass(slots=True)
-class _Record:
-    """What the local and the central header say of one member; `wide` if sizes need zip64."""
-
-    name: bytes
-    flags: int
-    mode: int
-    method: int
-    dos_time: int
-    dos_date: int
-    offset: int
-    wide: bool
-    crc: int = 0
-    packed: int = 0
-    size: int = 0
-
-    def local(self) -> bytes:
-        """Return the local file header (4.3.7)."""
-        extra = _extra_64((self.size, self.packed) if self.wide else ())
-        return (
-            _LOCAL.pack(
-                _LOCAL_SIGNATURE,
-                _VERSION_64 if self.wide else _VERSION,
-                *self._shared(),
-                len(self.name),
-                len(extra),
-            )
-            + self.name
-            + extra
-        )
-
-    def central(self, limit: int) -> bytes:
-        """Return the central directory header (4.3.12)."""
-        far = self.offset >= limit
-        sizes = (self.size, self.packed) if self.wide else ()
-        extra = _extra_64((*sizes, self.offset) if far else sizes)
-        version = _VERSION_64 if extra else _VERSION
-        return (
-            _CENTRAL.pack(
-                _CENTRAL_SIGNATURE,
-                _UNIX | version,
-                version,
-                *self._shared(),
-                len(self.name),
-                len(extra),
-                0,
-                0,
-                0,
-                self.mode << 16,
-                _MAX_32 if far else self.offset,
-            )
-            + self.name
-            + extra
-        )
-
-    def _shared(self) -> tuple[int, ...]:
-        """Return the fields from the flags to the uncompressed size, the same in both headers."""
-        packed, size = (_MAX_32, _MAX_32) if self.wide else (self.packed, self.size)
-        return self.flags, self.method, self.dos_time, self.dos_date, self.crc, packed, size
-
-
-def _extra_64(values: tuple[int, ...]) -> bytes:
-    """Return the zip64 extended information field (4.5.3), nothing for no values."""
-    if not values:
-        return b""
-    return struct.pack(f"<HH{len(values)}Q", _EXTRA_64, 8 * len(values), *values)
-
-
 class _Piece(NamedTuple):
-    """A run of compressed bytes; `starts` is the member that begins with it."""
+    """Some compressed bytes; `starts` is the member that begins with them."""
 
     starts: Member | None
     method: int
     block: deflate.Block
-
-
-def _dos(mtime: int) -> tuple[int, int]:
-    """Return time and date as DOS has them (4.4.6), in UTC, to two seconds."""
-    when = datetime.fromtimestamp(min(max(mtime, _DOS_FIRST), _DOS_LAST), UTC)
-    time = when.hour << 11 | when.minute << 5 | when.second // 2
-    return time, when.year - 1980 << 9 | when.month << 5 | when.day
-
-
-def _name(text: str) -> tuple[bytes, int]:
-    """Return a name and its flags; bytes that are no UTF-8 are not called UTF-8."""
-    try:
-        name = text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape"), 0
-    return name, 0 if name.isascii() else _UTF_8
 
 
 def _whole(member: Member, data: bytes, level: int) -> _Piece:
@@ -183,8 +79,8 @@ def _whole(member: Member, data: bytes, level: int) -> _Piece:
     crc = libdeflate.crc32(data)
     packed = bytes(libdeflate.deflate_compress(data, LEVELS[level - 1].engine))
     if len(packed) < len(data):
-        return _Piece(member, _DEFLATED, deflate.Block(packed, crc, len(data), last=True))
-    return _Piece(member, _STORED, deflate.Block(data, crc, len(data), last=True))
+        return _Piece(member, DEFLATED, deflate.Block(packed, crc, len(data), last=True))
+    return _Piece(member, STORED, deflate.Block(data, crc, len(data), last=True))
 
 
 def _link_text(member: Member) -> _Piece:
@@ -196,17 +92,33 @@ def _link_text(member: Member) -> _Piece:
         raise RuntimeError(f"a zip archive cannot hold `{member.name}` as a hard link")
     text = member.link.target.encode("utf-8", "surrogateescape")
     block = deflate.Block(text, libdeflate.crc32(text), len(text), last=True)
-    return _Piece(member, _STORED, block)
+    return _Piece(member, STORED, block)
 
 
 def _part(starts: Member | None, task: Callable[[], deflate.Block]) -> _Piece:
-    return _Piece(starts, _DEFLATED, task())
+    return _Piece(starts, DEFLATED, task())
+
+
+def _itself(item: Packed | Seam) -> Packed | Seam:
+    return item
 
 
 def _tasks(
+    items: Iterable[Item], level: int, whole: int
+) -> Iterator[tuple[Callable[[], _Piece | Packed | Seam], int]]:
+    """Yield the work in the order of the file, with its cost in bytes."""
+    for run in runs_of(items):
+        if run.packed is not None:
+            yield partial(_itself, run.packed), 0
+            continue
+        yield from _member_tasks(run.members, level, whole)
+        for seam in run.ends:
+            yield partial(_itself, seam), 0
+
+
+def _member_tasks(
     members: Iterable[Member], level: int, whole: int
 ) -> Iterator[tuple[Callable[[], _Piece], int]]:
-    """Yield the work in the order of the file, with its cost in bytes."""
     for member in members:
         if member.link is not None:
             yield partial(_link_text, member), _PER_MEMBER
@@ -225,15 +137,43 @@ class _Writer:
 
     def __init__(self, file: BinaryIO, mtime: int, *, limit: int, many: int) -> None:
         self._file = file
-        self._dos = _dos(mtime)
+        self._dos = dos_time(mtime)
         self._limit = limit
         self._many = many
         self._offset = 0
         self._central: list[bytes] = []
-        self._record: _Record | None = None
+        self._record: Record | None = None
+        self._start = 0
+        self._run: list[Record] = []
 
-    def put(self, piece: _Piece) -> None:
-        """Write one piece, and the local header before a member's first one."""
+    def put(self, piece: _Piece | Packed | Seam) -> None:
+        """Write what comes next; before a member's first piece its local header."""
+        if isinstance(piece, Packed):
+            self._end_run(None)
+            self._copy(piece)
+        elif isinstance(piece, Seam):
+            self._end_run(piece)
+        else:
+            self._put(piece)
+
+    def _copy(self, packed: Packed) -> None:
+        """Copy a run that was packed before."""
+        self._file.flush()
+        packed.copy_to(self._file.fileno())
+        packed.release()
+        records = [Record.of(facts, self._offset) for facts in packed.facts["members"]]
+        self._central += [record.central(self._limit) for record in records]
+        self._start = self._offset = self._offset + packed.size
+        self._file.seek(self._offset)
+
+    def _end_run(self, seam: Seam | None) -> None:
+        if seam is not None and seam.keep is not None:
+            self._file.flush()
+            facts = {"members": [record.facts(self._start) for record in self._run]}
+            seam.keep(Packed(self._file.fileno(), self._start, self._offset, facts))
+        self._start, self._run = self._offset, []
+
+    def _put(self, piece: _Piece) -> None:
         if piece.starts is not None:
             self._record = self._begun(piece)
         record = self._record
@@ -254,14 +194,15 @@ class _Writer:
                 self._file.write(record.local())
                 self._file.seek(self._offset)
             self._central.append(record.central(self._limit))
+            self._run.append(record)
 
-    def _begun(self, piece: _Piece) -> _Record:
+    def _begun(self, piece: _Piece) -> Record:
         """Return the record of a member of which nothing is written yet."""
         member = piece.starts
         assert member is not None
         most = member.size if piece.block.last else deflate.bound(member.size, BLOCK)
-        name, flags = _name(member.name)
-        return _Record(
+        name, flags = name_and_flags(member.name)
+        return Record(
             name=name,
             flags=flags,
             mode=mode_of(member) | (stat.S_IFREG if member.link is None else stat.S_IFLNK),
@@ -277,37 +218,7 @@ class _Writer:
         start = self._offset
         self._file.writelines(self._central)
         size = sum(map(len, self._central))
-        count = len(self._central)
-        crowded, large, far = count >= self._many, size >= self._limit, start >= self._limit
-        if crowded or large or far:
-            self._file.write(
-                _END_64.pack(
-                    _END_64_SIGNATURE,
-                    _END_64.size - 12,
-                    _UNIX | _VERSION_64,
-                    _VERSION_64,
-                    0,
-                    0,
-                    count,
-                    count,
-                    size,
-                    start,
-                )
-            )
-            self._file.write(_LOCATOR_64.pack(_LOCATOR_64_SIGNATURE, 0, start + size, 1))
-        count = _MAX_16 if crowded else count
-        self._file.write(
-            _END.pack(
-                _END_SIGNATURE,
-                0,
-                0,
-                count,
-                count,
-                _MAX_32 if large else size,
-                _MAX_32 if far else start,
-                0,
-            )
-        )
+        self._file.write(end_records(len(self._central), size, start, self._limit, self._many))
 
 
 class ZipFormat:
@@ -323,24 +234,32 @@ class ZipFormat:
     levels = True
     folder = False
 
-    def __init__(self, *, limit: int = _MAX_32, many: int = _MAX_16, whole: int = _WHOLE) -> None:
+    def __init__(self, *, limit: int = MAX_32, many: int = MAX_16, whole: int = _WHOLE) -> None:
         self._limit = limit
         self._many = many
         self._whole = whole
 
+    def engine(self, level: int | None) -> str:
+        """Say what makes the bytes of a run."""
+        level = level or DEFAULT_LEVEL
+        own = f"libdeflate {version('deflate')} level {LEVELS[level - 1].engine}"
+        large = f"{deflate.engine(level)} over {self._whole}, blocks of {BLOCK}"
+        return f"{own}, {large}, zip64 from {self._limit}"
+
     def write(
         self,
-        members: Iterable[Member],
+        items: Iterable[Item],
         target: str,
         *,
         level: int | None,
         mtime: int,
         pool: Pool,
     ) -> None:
-        """Create `target` from `members`; see `envpack.model.Format.write`."""
-        tasks = _tasks(members, level or DEFAULT_LEVEL, self._whole)
+        """Create `target` from `items`; see `envpack.model.Format.write`."""
+        tasks = _tasks(items, level or DEFAULT_LEVEL, self._whole)
         budget = max(_AHEAD, deflate.budget(pool, BLOCK))
-        with open(target, "xb") as file:
+        # Reading too, as what becomes of a run is read back to be kept.
+        with open(target, "x+b") as file:
             writer = _Writer(file, mtime, limit=self._limit, many=self._many)
             for piece in pool.ordered(tasks, budget=budget):
                 writer.put(piece)

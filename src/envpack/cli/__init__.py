@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from envpack.cli import console
+from envpack.cli.cache import cache
 from envpack.cli.download import download
 from envpack.cli.pack import pack
 from envpack.cli.sync import sync
@@ -28,6 +29,7 @@ def cli() -> None:
 cli.add_command(pack)
 cli.add_command(download)
 cli.add_command(sync)
+cli.add_command(cache)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envpack.cli import console
+from envpack.cli.cache import cache_of, cache_options
 from envpack.errors import UsageError
 from envpack.model import EditableForm
 from envpack.select import Filter
@@ -131,6 +132,7 @@ class _Command(click.Command):
     " editable had to be copied, or a link left the environment.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and report; write nothing.")
+@cache_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every file left out, clash and leak.")
@@ -158,6 +160,7 @@ def pack(
             format=format_,
             filters=click.get_current_context().meta[_FILTERS],
             mtime=_mtime(),
+            cache=cache_of(options),
             listener=progress,
             **options,
         )

@@ -1,0 +1,259 @@
+"""Files as they go into an archive: read once, edited, hashed and searched.
+
+Small files are handled whole, on a worker. Large ones are read block by block while a format takes
+them, so that memory does not depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from envpack.errors import SourceFault
+from envpack.leaks import LeakSearch
+from envpack.model import Digest, Disk, Edit, Entry, Inline, Leak, Member, Plan, View
+from envpack.relocate import relocator_for
+from envpack.relocate.elf import loader_strings
+from envpack.relocate.elf_add import edits_with
+from envpack.runs import Outcome
+
+BLOCK = 512 * 1024
+WHOLE = 1024 * 1024
+_HEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A file ready to be written: whole, or with the edits that its blocks will get.
+
+    `excuse` says why a path of the build machine would do no harm in it.
+    """
+
+    entry: Entry
+    size: int
+    data: bytes | None
+    digest: Digest | None
+    edits: tuple[Edit, ...]
+    leaks: Counter[str]
+    excuse: str
+
+
+class FileView:
+    """A View of an open file, read where it is looked at.
+
+    Raises SourceFault where the file turns out shorter than it was.
+    """
+
+    def __init__(self, descriptor: int, size: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._path = path
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice, /) -> bytes:
+        start, stop, step = where.indices(self._size)
+        if step != 1:
+            raise ValueError("a View is read forwards")
+        return _read(self._descriptor, start, max(0, stop - start), self._path)
+
+
+def prepare_all(
+    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
+) -> list[Prepared | None]:
+    """Prepare several files in one task: handing over each alone costs as much as its work."""
+    return [prepare(entry, plan, search) if entry is not None else None for entry in batch]
+
+
+def prepare(entry: Entry, plan: Plan, search: LeakSearch) -> Prepared:
+    """Read and edit one file, on a worker."""
+    if isinstance(entry.content, Inline):
+        data = entry.content.data
+        edits = _edits(entry, data[:_HEAD], data, plan)
+        return _whole(entry, data, edits, search)
+    assert isinstance(entry.content, Disk)
+    disk = entry.content
+    descriptor = _open(disk)
+    try:
+        if disk.size <= WHOLE:
+            data = _read(descriptor, 0, disk.size, disk.path)
+            _check_unchanged(descriptor, disk)
+            return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
+        view = FileView(descriptor, disk.size, disk.path)
+        edits = _edits(entry, view[0:_HEAD], view, plan)
+        excuse = harmless(entry.name, view, edits)
+    finally:
+        os.close(descriptor)
+    size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
+    return Prepared(entry, size, None, None, edits, Counter(), excuse)
+
+
+def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> Prepared:
+    excuse = harmless(entry.name, data, edits)
+    if edits:
+        data = b"".join(spliced([data], edits))
+    digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
+    leaks = search.in_whole(data) if entry.relocate else Counter()
+    return Prepared(entry, len(data), data, digest, edits, leaks, excuse)
+
+
+def written(
+    prepared: Prepared, name: str, outcome: Outcome, search: LeakSearch
+) -> Iterator[Member]:
+    """Yield the member of a prepared file and note what it was."""
+    entry = prepared.entry
+    outcome.size += prepared.size
+    if prepared.edits:
+        outcome.edited += 1
+        outcome.edits.update({edit.why for edit in prepared.edits})
+    if prepared.data is not None and prepared.digest is not None:
+        outcome.digests[entry.name] = prepared.digest
+        _note_leaks(outcome, prepared, prepared.leaks)
+        yield Member(name, prepared.size, entry.executable, (prepared.data,))
+        return
+    assert isinstance(entry.content, Disk)
+    total = hashlib.sha256()
+    stream = search.stream()
+
+    def blocks(disk: Disk) -> Iterator[bytes]:
+        for block in spliced(_disk_blocks(disk), prepared.edits):
+            total.update(block)
+            stream.feed(block)
+            yield block
+
+    yield Member(name, prepared.size, entry.executable, blocks(entry.content))
+    stream.feed(b"", last=True)
+    outcome.digests[entry.name] = Digest(total.hexdigest(), prepared.size)
+    _note_leaks(outcome, prepared, stream.found)
+
+
+def _note_leaks(outcome: Outcome, prepared: Prepared, found: Counter[str]) -> None:
+    for needle, count in sorted(found.items()):
+        outcome.leaks.append(Leak(prepared.entry.name, needle, count, prepared.excuse))
+
+
+def harmless(name: str, view: View, edits: Sequence[Edit]) -> str:
+    """Say why a build-machine path left in the file `name` does no harm, "" if it may.
+
+    CPython compiles its PREFIX in (`Modules/getpath.c`) and uses it only when it finds no standard
+    library beside itself. That is no excuse where the loader's own paths could not be edited.
+    """
+    if not name.startswith(("lib/libpython", "bin/python")):
+        return ""
+    if not edits and any(text.startswith(b"/") for text in loader_strings(view)):
+        return ""
+    return "the compiled-in prefix, a last resort of getpath"
+
+
+def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:
+    if not entry.relocate:
+        return ()
+    libraries = plan.libraries
+    if entry.name in libraries.rpaths:
+        dirs = libraries.rpaths[entry.name]
+        return tuple(sorted(edits_with(entry.name, view, plan.moves, dirs, libraries.bare)))
+    relocator = relocator_for(entry.name, head)
+    if relocator is None:
+        return ()
+    return tuple(sorted(relocator.edits(entry.name, view, plan.moves)))
+
+
+def spliced(blocks: Iterable[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
+    """Apply sorted, disjoint edits to a stream of blocks.
+
+    Raises ValueError for edits that overlap, are out of order or lie past the end.
+    """
+    position = 0
+    pending = iter(edits)
+    edit = next(pending, None)
+    resume = 0
+    for block in blocks:
+        end = position + len(block)
+        pieces = []
+        while edit is not None and edit.start < end:
+            if edit.start < resume or edit.stop < edit.start:
+                raise ValueError(f"edit at {edit.start} is out of order")
+            begin = max(resume, position)
+            pieces += [block[begin - position : edit.start - position], edit.data]
+            resume = edit.stop
+            edit = next(pending, None)
+        pieces.append(block[max(resume, position) - position :])
+        position = end
+        if joined := b"".join(pieces):
+            yield joined
+    while edit is not None and edit.start == position == edit.stop and resume <= position:
+        yield edit.data
+        edit = next(pending, None)
+    if edit is not None or resume > position:
+        raise ValueError("an edit lies past the end")
+
+
+def _disk_blocks(disk: Disk) -> Iterator[bytes]:
+    descriptor = _open(disk)
+    try:
+        for start in range(0, disk.size, BLOCK):
+            yield _read(descriptor, start, min(BLOCK, disk.size - start), disk.path)
+        _check_unchanged(descriptor, disk)
+    finally:
+        os.close(descriptor)
+
+
+def _open(disk: Disk) -> int:
+    try:
+        descriptor = os.open(disk.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise _changed(disk.path, "vanished") from None
+    except OSError as error:
+        raise SourceFault(f"cannot read `{disk.path}`: {error.strerror}") from error
+    try:
+        _check_unchanged(descriptor, disk)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_unchanged(descriptor: int, disk: Disk) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns) != (disk.size, disk.mtime_ns):
+        raise _changed(disk.path, "changed")
+
+
+def _read(descriptor: int, start: int, size: int, path: str) -> bytes:
+    try:
+        data = os.pread(descriptor, size, start)
+        while len(data) < size:
+            more = os.pread(descriptor, size - len(data), start + len(data))
+            if not more:
+                raise _changed(path, "changed")
+            data += more
+    except OSError as error:
+        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    return data
+
+
+def _changed(path: str, how: str) -> SourceFault:
+    return SourceFault(
+        f"`{path}` {how} while it was packed", hint="let installs and syncs end, then pack again"
+    )
+
+
+def measure_all(
+    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
+) -> list[Outcome | None]:
+    """Read several files to their ends, on a worker, and return what each is."""
+    found: list[Outcome | None] = []
+    for entry in batch:
+        if entry is None:
+            found.append(None)
+            continue
+        outcome = Outcome()
+        for member in written(prepare(entry, plan, search), entry.name, outcome, search):
+            for _ in member.blocks:
+                pass
+        found.append(outcome)
+    return found

@@ -1,0 +1,292 @@
+"""The cache: whole entries or none, shared by processes, and the same archives with or without."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import envpack
+from envpack.cache import Cache, Usage
+from envpack.kept import Packed
+from envpack.report import PackReport
+from tests.shop import files
+from tests.trees import FakeEnvironment, make_environment
+
+OLD = 1_600_000_000
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """An empty cache."""
+    return Cache(str(tmp_path / "cache"))
+
+
+def keep(cache: Cache, names: str, key: str, data: bytes, tmp_path: Path) -> None:
+    """Keep some bytes that lie in the middle of a file."""
+    path = tmp_path / "archive"
+    path.write_bytes(b"before" + data + b"after")
+    with open(path, "rb") as file:
+        cache.keep(names, key, Packed(file.fileno(), 6, 6 + len(data), {"crc": 7}))
+
+
+def kept(cache: Cache, names: str, key: str) -> bytes | None:
+    """Return the bytes of a run, None if it is not there."""
+    packed = cache.run(names, key)
+    if packed is None:
+        return None
+    data = os.pread(packed.descriptor, packed.size, packed.start)
+    assert packed.facts == {"crc": 7}
+    packed.release()
+    return data
+
+
+# ---- entries ---------------------------------------------------------------------------------
+
+
+def test_kept_and_found(cache: Cache, tmp_path: Path) -> None:
+    """What was kept comes back; another key, or another set of names, has nothing."""
+    assert not cache.has_like("n")
+    keep(cache, "n", "k", DATA, tmp_path)
+    assert cache.has_like("n")
+    assert kept(cache, "n", "k") == DATA
+    assert kept(cache, "n", "other") is None
+    assert kept(cache, "other", "k") is None
+
+
+def test_each_damage_is_a_miss(cache: Cache, tmp_path: Path) -> None:
+    """Every byte that flips, and every length that it is cut to."""
+    keep(cache, "n", "k", DATA[:100], tmp_path)
+    (path,) = Path(cache.folder).rglob("k")
+    whole = path.read_bytes()
+    for index in range(len(whole)):
+        for damaged in (
+            whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :],
+            whole[:index],
+        ):
+            path.write_bytes(damaged)
+            assert kept(cache, "n", "k") is None, index
+    path.write_bytes(whole)
+    assert kept(cache, "n", "k") == DATA[:100]
+
+
+def test_remembered(cache: Cache) -> None:
+    """What is known comes back, but not if it is damaged, or not to be believed."""
+    cache.remember("k", {"a": [1]})
+    assert cache.recall("k") == {"a": [1]}
+    assert cache.recall("other") is None
+    assert replace(cache, known=False).recall("k") is None
+    (path,) = Path(cache.folder).rglob("k")
+    path.write_bytes(path.read_bytes().replace(b"1", b"2"))
+    assert cache.recall("k") is None
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """Nothing is kept, and nothing is said."""
+    (tmp_path / "file").touch()
+    cache = Cache(str(tmp_path / "file" / "cache"))
+    keep(cache, "n", "k", DATA, tmp_path)
+    cache.remember("k", {})
+    assert (cache.recall("k"), kept(cache, "n", "k")) == (None, None)
+    assert (cache.usage(), cache.trim(), cache.clear()) == ((0, 0), (0, 0), (0, 0))
+
+
+def test_the_least_recently_used_goes_first(cache: Cache, tmp_path: Path) -> None:
+    """What was asked for lately stays."""
+    for number in range(4):
+        keep(cache, f"n{number}", "k", DATA, tmp_path)
+        (path,) = (Path(cache.folder) / "v1/runs" / f"n{number}").iterdir()
+        os.utime(path, (OLD + number, OLD + number))
+    each = cache.usage().size // 4
+    assert kept(cache, "n0", "k") == DATA
+    assert cache.trim(2 * each) == Usage(2, 2 * each)
+    assert [kept(cache, f"n{number}", "k") for number in range(4)] == [DATA, None, None, DATA]
+    assert not cache.has_like("n1")
+    assert cache.trim(2 * each) == Usage(0, 0)
+    strange = Path(cache.folder) / "strange"
+    strange.touch()
+    assert cache.clear() == Usage(2, 2 * each)
+    assert list(Path(cache.folder).iterdir()) == [strange]
+    strange.unlink()
+    cache.clear()
+    assert not os.path.exists(cache.folder)
+
+
+def test_what_was_left_half_written(cache: Cache, tmp_path: Path) -> None:
+    """It is never found, not counted, and goes after a day."""
+    keep(cache, "n", "k", DATA, tmp_path)
+    partial = Path(cache.folder) / "v1/runs/n/.part-1234"
+    partial.write_bytes(DATA)
+    assert cache.usage().entries == 1
+    assert partial.exists()
+    os.utime(partial, (OLD, OLD))
+    assert cache.usage().entries == 1
+    assert not partial.exists()
+
+
+# ---- whole packs -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeEnvironment:
+    """An environment of several distributions, one with a path of this machine in it."""
+    fake = make_environment(tmp_path)
+    fake.install("six", "1.0", {"six.py": "x = 1\n" * 500})
+    fake.install("noise", "2.0", {"noise/data.bin": random.Random(1).randbytes(3_000_000)})
+    fake.install("paths", "3.0", {"paths/where.txt": f"{fake.root}/etc\n"})
+    fake.add("bin/tool", f"#!{fake.root}/bin/python\nprint()\n", mode=0o755)
+    aged(fake)
+    return fake
+
+
+def aged(fake: FakeEnvironment) -> None:
+    """Wait until the files are so old that a change would show in their ctime."""
+    latest = max(path.lstat().st_ctime for path in fake.project.parent.rglob("*"))
+    time.sleep(max(0.0, latest + 2.05 - time.time()))
+
+
+def packed(
+    fake: FakeEnvironment, out: Path, cache: Cache | None, **words: object
+) -> tuple[bytes, PackReport]:
+    """Pack; return the archive's bytes, and the report but for its place."""
+    report = envpack.pack(fake.root, out, cache=cache, force=True, **words)  # type: ignore[arg-type]
+    return out.read_bytes(), replace(report, output="")
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_the_same_with_or_without(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path, suffix: str
+) -> None:
+    """Bytes and report: no cache, a cold one, a warm, a half-warm, one that reads all again."""
+    out = tmp_path / f"env{suffix}"
+    plain = packed(fake, out, None)
+    assert plain[1].leaks
+    assert plain[1].edited
+    assert packed(fake, out, cache) == plain
+    entries = cache.usage().entries
+    assert packed(fake, out, cache) == plain
+    assert packed(fake, out, replace(cache, known=False)) == plain
+    assert cache.usage().entries == entries
+    runs = sorted((Path(cache.folder) / "v1/runs").rglob("*/*"))
+    known = sorted((Path(cache.folder) / "v1/known").iterdir())
+    for path in (*runs[::2], *known[::3]):
+        path.unlink()
+    assert packed(fake, out, cache) == plain
+    for path in (Path(cache.folder) / "v1/runs").rglob("*/*"):
+        path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
+    assert packed(fake, out, cache) == plain
+
+
+def test_a_warm_pack_reads_nothing(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
+    """Files that have not changed are not opened; a second environment shares what it can."""
+    out = tmp_path / "env.tar.gz"
+    packed(fake, out, cache)
+    for path in fake.site.rglob("noise/*"):
+        path.chmod(0)
+    if os.geteuid():
+        assert packed(fake, out, cache)
+    aged(fake)
+    before = cache.usage().entries
+    other = make_environment(tmp_path / "other")
+    other.install("noise", "2.0", {"noise/data.bin": random.Random(1).randbytes(3_000_000)})
+    aged(other)
+    packed(other, out, cache)
+    runs = list((Path(cache.folder) / "v1/runs").rglob("*/*"))
+    sizes = sorted(path.stat().st_size for path in runs)
+    assert sum(size > 3_000_000 for size in sizes) == 1
+    assert cache.usage().entries > before
+
+
+def test_every_change_is_seen(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
+    """Other bytes of the same size and time, another mode, another name, another file."""
+    out = tmp_path / "env.tar.gz"
+    packed(fake, out, cache)
+    path = fake.site / "six.py"
+    status = path.stat()
+    path.write_bytes(b"y" + path.read_bytes()[1:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+    path.chmod(0o755)
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+    path.rename(fake.site / "seven.py")
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+    fake.add("share/new.txt", "new")
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+
+
+def test_young_files_are_not_believed(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
+    """A file that changed a moment ago may change again within the same tick of its clock."""
+    (fake.site / "six.py").write_text("x = 2\n")
+    packed(fake, tmp_path / "env.tar.gz", cache)
+    known = list((Path(cache.folder) / "v1/known").iterdir())
+    texts = [json.loads(path.read_bytes().partition(b"\n")[2]) for path in known]
+    assert texts
+    assert not any(len(text["digests"]) < 6 and text["size"] == 6 for text in texts)
+    aged(fake)
+    packed(fake, tmp_path / "env.tar.gz", cache)
+    assert len(list((Path(cache.folder) / "v1/known").iterdir())) == len(known) + 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"compress_level": 1},
+        {"arcroot": "app"},
+        {"mtime": OLD},
+        {"links": "copy"},
+        {"compile": False, "no_python": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_each_option_that_reaches_the_bytes(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path, suffix: str, words: dict[str, object]
+) -> None:
+    """A run made with other options is another run."""
+    out = tmp_path / f"env{suffix}"
+    packed(fake, out, cache)
+    assert packed(fake, out, cache, **words) == packed(fake, out, None, **words)
+    assert packed(fake, out, cache, **words) == packed(fake, out, None, **words)
+
+
+def test_many_at_once(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
+    """Packs that share a cache, with another that empties it all the time."""
+    plain, _ = packed(fake, tmp_path / "env.tar.gz", None)
+    stop = threading.Event()
+
+    def clear() -> None:
+        while not stop.wait(0.01):
+            cache.trim(0)
+
+    code = (
+        "import sys, envpack\n"
+        "env, out, folder = sys.argv[1:]\n"
+        "for _ in range(4):\n"
+        "    envpack.pack(env, out, cache=envpack.Cache(folder), force=True)\n"
+    )
+    thread = threading.Thread(target=clear)
+    thread.start()
+    path = os.pathsep.join(each for each in sys.path if each)
+    outs = [tmp_path / f"out{number}.tar.gz" for number in range(3)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(fake.root), str(out), cache.folder],
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        for out in outs
+    ]
+    codes = [process.wait() for process in processes]
+    stop.set()
+    thread.join()
+    assert codes == [0, 0, 0]
+    assert [out.read_bytes() == plain for out in outs] == [True] * 3
+    assert not [name for name in files(Path(cache.folder)) if ".part-" in name]
