@@ -19,7 +19,7 @@ from envpack.cache import Cache, Usage
 from envpack.kept import Packed
 from envpack.report import PackReport
 from tests.shop import files
-from tests.trees import FakeEnvironment, make_environment
+from tests.trees import FakeEnvironment, make_environment, write
 
 OLD = 1_600_000_000
 DATA = bytes(range(256)) * 40
@@ -104,7 +104,7 @@ def test_the_least_recently_used_goes_first(cache: Cache, tmp_path: Path) -> Non
     """What was asked for lately stays."""
     for number in range(4):
         keep(cache, f"n{number}", "k", DATA, tmp_path)
-        (path,) = (Path(cache.folder) / "v1/runs" / f"n{number}").iterdir()
+        (path,) = (Path(cache.folder) / "v2/runs" / f"n{number}").iterdir()
         os.utime(path, (OLD + number, OLD + number))
     each = cache.usage().size // 4
     assert kept(cache, "n0", "k") == DATA
@@ -124,7 +124,7 @@ def test_the_least_recently_used_goes_first(cache: Cache, tmp_path: Path) -> Non
 def test_what_was_left_half_written(cache: Cache, tmp_path: Path) -> None:
     """It is never found, not counted, and goes after a day."""
     keep(cache, "n", "k", DATA, tmp_path)
-    partial = Path(cache.folder) / "v1/runs/n/.part-1234"
+    partial = Path(cache.folder) / "v2/runs/n/.part-1234"
     partial.write_bytes(DATA)
     assert cache.usage().entries == 1
     assert partial.exists()
@@ -176,12 +176,12 @@ def test_the_same_with_or_without(
     assert packed(fake, out, cache) == plain
     assert packed(fake, out, replace(cache, known=False)) == plain
     assert cache.usage().entries == entries
-    runs = sorted((Path(cache.folder) / "v1/runs").rglob("*/*"))
-    known = sorted((Path(cache.folder) / "v1/known").iterdir())
+    runs = sorted((Path(cache.folder) / "v2/runs").rglob("*/*"))
+    known = sorted((Path(cache.folder) / "v2/known").iterdir())
     for path in (*runs[::2], *known[::3]):
         path.unlink()
     assert packed(fake, out, cache) == plain
-    for path in (Path(cache.folder) / "v1/runs").rglob("*/*"):
+    for path in (Path(cache.folder) / "v2/runs").rglob("*/*"):
         path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
     assert packed(fake, out, cache) == plain
 
@@ -200,7 +200,7 @@ def test_a_warm_pack_reads_nothing(fake: FakeEnvironment, cache: Cache, tmp_path
     other.install("noise", "2.0", {"noise/data.bin": random.Random(1).randbytes(3_000_000)})
     aged(other)
     packed(other, out, cache)
-    runs = list((Path(cache.folder) / "v1/runs").rglob("*/*"))
+    runs = list((Path(cache.folder) / "v2/runs").rglob("*/*"))
     sizes = sorted(path.stat().st_size for path in runs)
     assert sum(size > 3_000_000 for size in sizes) == 1
     assert cache.usage().entries > before
@@ -223,17 +223,36 @@ def test_every_change_is_seen(fake: FakeEnvironment, cache: Cache, tmp_path: Pat
     assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
 
 
+def test_every_change_of_a_record_is_seen(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path
+) -> None:
+    """Rows in another order, and a row of a file that belongs to another distribution."""
+    out = tmp_path / "env.tar.gz"
+    record = next(fake.site.glob("noise-*")) / "RECORD"
+    rows = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(rows) + "six.py,sha256=AAAA,1\n")
+    aged(fake)
+    packed(fake, out, cache)
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+    write(fake.site / "six.py", "x = 3\n")
+    aged(fake)
+    assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+    for order in (rows, rows[::-1]):
+        record.write_text("".join(order))
+        assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+
+
 def test_young_files_are_not_believed(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
     """A file that changed a moment ago may change again within the same tick of its clock."""
     (fake.site / "six.py").write_text("x = 2\n")
     packed(fake, tmp_path / "env.tar.gz", cache)
-    known = list((Path(cache.folder) / "v1/known").iterdir())
+    known = list((Path(cache.folder) / "v2/known").iterdir())
     texts = [json.loads(path.read_bytes().partition(b"\n")[2]) for path in known]
     assert texts
     assert not any(len(text["digests"]) < 6 and text["size"] == 6 for text in texts)
     aged(fake)
     packed(fake, tmp_path / "env.tar.gz", cache)
-    assert len(list((Path(cache.folder) / "v1/known").iterdir())) == len(known) + 1
+    assert len(list((Path(cache.folder) / "v2/known").iterdir())) == len(known) + 1
 
 
 @pytest.mark.parametrize(

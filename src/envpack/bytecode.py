@@ -111,7 +111,7 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
             )
             entries.append(replace(entry, content=Derived(maker)))
         elif isinstance(content, Derived) and posixpath.basename(entry.name) == "RECORD":
-            entries.append(replace(entry, content=Derived(_listing(content.make, folder, pycs))))
+            entries.append(replace(entry, content=_listing(content, folder, pycs)))
         else:
             entries.append(entry)
         if entry.name in made:
@@ -125,16 +125,14 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
     return replace(plan, entries=tuple(entries), left_out=left_out)
 
 
-def _listing(
-    make: Callable[[Digests], bytes], folder: str, pycs: Mapping[str, str]
-) -> Callable[[Digests], bytes]:
-    """Return the maker of a RECORD that has a row for the bytecode of every module in it.
+def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:
+    """Return a RECORD that has a row for the bytecode of every module in it.
 
     Some RECORDs had such rows from the start; they are not doubled.
     """
 
     def made(digests: Digests) -> bytes:
-        data = make(digests)
+        data = record.make(digests)
         text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
         paths = [row[0] for row in csv.reader(text) if row]
         names = [name_in_prefix(folder, path) for path in paths]
@@ -148,7 +146,10 @@ def _listing(
                 listed.add(pyc)
         return data + record_maker(rows, "")(digests)
 
-    return made
+    inputs = record.inputs
+    if inputs is not None:
+        inputs += tuple(pycs[name] for name in inputs if name in pycs)
+    return Derived(made, inputs, f"{record.seed}, compiled")
 
 
 def _modules(

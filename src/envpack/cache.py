@@ -1,7 +1,7 @@
 """The cache: runs as formats packed them, and what is known of files that have not changed.
 
-    v1/runs/<names>/<key>   a run's bytes, what its format must know of it, a checksum of all
-    v1/known/<key>          digests, edits and leaks of the files of a run, as JSON
+    v2/runs/<names>/<key>   a run's bytes, what its format must know of it, checksums
+    v2/known/<key>          digests, edits and leaks of the files of a run, as JSON
 
 Entries are written aside and renamed, so that any number of processes may share a folder, and are
 checked whole before a byte of them is used. Whatever is wrong with the cache, a pack goes on
@@ -27,7 +27,7 @@ from envpack.kept import Packed
 DEFAULT_CAP = 5_000_000_000
 """Bytes."""
 
-_VERSION = "v1"
+_VERSION = "v2"
 _PARTIAL = ".part-"
 _PARTIAL_AGE = 24 * 3600
 _MAGIC = b"envprun1"
@@ -83,8 +83,7 @@ class Cache:
         with suppress(OSError), _aside(self._path("runs", names, key)) as descriptor:
             packed.copy_to(descriptor)
             facts = {"facts": packed.facts, "size": packed.size}
-            digest = _digest(descriptor, packed.size)
-            text = json.dumps({**facts, "sha256": digest}).encode()
+            text = json.dumps({**facts, "crcs": _crcs(descriptor, packed.size)}).encode()
             _write(descriptor, text)
             _write(descriptor, _END.pack(len(text), hashlib.sha256(text).digest(), _MAGIC))
 
@@ -193,17 +192,23 @@ def _checked(descriptor: int) -> Packed | None:
     if hashlib.sha256(text).digest() != digest:
         return None
     value = json.loads(text)
-    if value["size"] != begin or _digest(descriptor, begin) != value["sha256"]:
+    if value["size"] != begin or _crcs(descriptor, begin) != value["crcs"]:
         return None
     return Packed(descriptor, 0, begin, value["facts"], lambda: os.close(descriptor))
 
 
-def _digest(descriptor: int, size: int) -> str:
-    """Return the sha256 of the first `size` bytes of a file."""
-    total = hashlib.sha256()
-    for start in range(0, size, _CHUNK):
-        total.update(os.pread(descriptor, min(_CHUNK, size - start), start))
-    return total.hexdigest()
+def _crcs(descriptor: int, size: int) -> list[int]:
+    """Return the CRC-32 of every chunk of the first `size` bytes of a file.
+
+    It is damage that is looked for, as file systems do it; whoever can write an entry can also
+    write its checksum.
+    """
+    from zlib_ng import zlib_ng  # late: not every run has a cache; ten times as fast as sha256
+
+    starts = range(0, size, _CHUNK)
+    return [
+        zlib_ng.crc32(os.pread(descriptor, min(_CHUNK, size - start), start)) for start in starts
+    ]
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -19,6 +19,9 @@ from packaging.utils import canonicalize_name
 
 from envpack.errors import SourceFault
 
+_UNCLEAN = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|^$")
+"""What makes a relative path one that must be normalised."""
+
 
 class RecordRow(NamedTuple):
     """One line of RECORD: the path as written there, and the name it has below the prefix.
@@ -129,6 +132,8 @@ def _rows(path: str, site_packages: str) -> tuple[RecordRow, ...]:
 
 def name_in_prefix(site_packages: str, path: str) -> str | None:
     """Return where RECORD's `path` lies below the prefix, None if it lies outside."""
+    if not (_UNCLEAN.search(path)):
+        return f"{site_packages}/{path}"
     if path.startswith("/"):
         return None
     name = posixpath.normpath(posixpath.join(site_packages, path))

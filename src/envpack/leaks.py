@@ -6,6 +6,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
+
+_TELLING = 6
+"""Bytes that a shared beginning must have to be rare enough: `/home/` is."""
 
 
 class LeakSearch:
@@ -18,11 +22,14 @@ class LeakSearch:
     def __init__(self, needles: Sequence[str]) -> None:
         self._needles = [os.fsencode(needle) for needle in needles if len(needle) > 1]
         self._patterns = [_pattern(needle) for needle in self._needles]
+        self._least = _shared(self._needles)
         self._overlap = max((len(needle) for needle in self._needles), default=0) + 4
 
     def in_whole(self, data: bytes) -> Counter[str]:
         """Count the needles in a file that is in memory whole."""
         found: Counter[str] = Counter()
+        if not any(start in data for start in self._least):
+            return found
         for needle, pattern in zip(self._needles, self._patterns, strict=True):
             if needle in data:
                 count = sum(1 for _ in pattern.finditer(data))
@@ -32,17 +39,22 @@ class LeakSearch:
 
     def stream(self) -> LeakStream:
         """Start a search over the blocks of one file."""
-        return LeakStream(self._needles, self._patterns, self._overlap)
+        return LeakStream(self._needles, self._patterns, self._least, self._overlap)
 
 
 class LeakStream:
     """One search over blocks; `found` is complete once `feed` was called with `last`."""
 
     def __init__(
-        self, needles: list[bytes], patterns: list[re.Pattern[bytes]], overlap: int
+        self,
+        needles: list[bytes],
+        patterns: list[re.Pattern[bytes]],
+        least: tuple[bytes, ...],
+        overlap: int,
     ) -> None:
         self._needles = needles
         self._patterns = patterns
+        self._least = least
         self._overlap = overlap
         self._kept = b""
         self._begin = 0
@@ -56,7 +68,8 @@ class LeakStream:
         """
         data = self._kept + block
         stop = len(data) if last else max(self._begin, len(data) - self._overlap)
-        for needle, pattern in zip(self._needles, self._patterns, strict=True):
+        pairs = zip(self._needles, self._patterns, strict=True)
+        for needle, pattern in pairs if any(start in data for start in self._least) else ():
             if needle in data:
                 count = sum(self._begin <= match.start() < stop for match in pattern.finditer(data))
                 if count:
@@ -64,6 +77,20 @@ class LeakStream:
         start = max(0, stop - 4)
         self._kept = data[start:]
         self._begin = stop - start
+
+
+def _shared(needles: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the fewest strings of which one is in whatever has any of the needles.
+
+    What all begin with, if that is more than a word or two; else those that begin with no other.
+    """
+    first, last = min(needles, default=b""), max(needles, default=b"")
+    pairs = zip(first, last, strict=False)
+    length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if length >= _TELLING:
+        return (first[:length],)
+    starts = {one for one in needles if not any(one != s and one.startswith(s) for s in needles)}
+    return tuple(sorted(starts))
 
 
 def _pattern(needle: bytes) -> re.Pattern[bytes]:

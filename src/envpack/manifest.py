@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from envpack.interpreter import Interpreter
@@ -13,6 +14,7 @@ from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Libraries, N
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
+_BATCH = 1000
 
 
 def content_digest(entries: Iterable[Entry], digests: Digests) -> str:
@@ -21,13 +23,15 @@ def content_digest(entries: Iterable[Entry], digests: Digests) -> str:
     It is the same for every format, compressor and level, and for every way to store an alias.
     """
     total = hashlib.sha256()
-    for entry in entries:
-        if entry.name == NAME:
-            continue
-        mode = "755" if entry.executable else "644"
-        kind = "alias" if isinstance(entry.content, Alias) else "file"
-        line = f"{entry.name}\0{mode}\0{kind}\0{digests[entry.name].sha256}\n"
-        total.update(line.encode("utf-8", "surrogateescape"))
+    lines = (
+        f"{entry.name}\0{'755' if entry.executable else '644'}"
+        f"\0{'alias' if isinstance(entry.content, Alias) else 'file'}"
+        f"\0{digests[entry.name].sha256}\n"
+        for entry in entries
+        if entry.name != NAME
+    )
+    while batch := "".join(islice(lines, _BATCH)):
+        total.update(batch.encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 

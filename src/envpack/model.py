@@ -74,9 +74,15 @@ class Inline:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Bytes that follow from the digests of the members before it (RECORD, the manifest)."""
+    """Bytes that follow from the digests of the members before it (RECORD, the manifest).
+
+    `inputs` are the names of members that it asks for, planned or not, None if it may ask for any.
+    `seed` differs between two that make different bytes of the same digests.
+    """
 
     make: Callable[[Digests], bytes]
+    inputs: tuple[str, ...] | None = None
+    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ What is read ahead is bounded by a budget of bytes. Runs that a cache has are no
 from __future__ import annotations
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,6 +18,7 @@ from envpack.model import (
     Alias,
     Derived,
     Digest,
+    Digests,
     Disk,
     Entry,
     Inline,
@@ -28,7 +30,7 @@ from envpack.model import (
 )
 from envpack.parallel import Pool
 from envpack.reading import WHOLE, Prepared, measure_all, prepare_all, written
-from envpack.runs import Hit, Keeper, Known, Outcome
+from envpack.runs import Hit, Keeper, Outcome
 
 _BATCH = 256 * 1024
 _BUDGET = 12 * 1024 * 1024
@@ -80,16 +82,13 @@ def stream(
             tick(files, outcome.size)
             continue
         own = Outcome()
-        known = Known(own.digests, outcome.digests, sources.keys())
+        known = ChainMap(own.digests, outcome.digests)
         for entry, prepared in zip(run, ready, strict=False):
             yield from _member(entry, prepared, root, own, known, reader)
             files += 1
             tick(files, outcome.size + own.size)
         outcome.add(own)
-        keep = None
-        if keeper is not None and not known.beyond:
-            keep = partial(keeper.keep, run, own)
-        yield Seam(keep)
+        yield Seam(None if keeper is None else partial(keeper.keep, run, own))
 
 
 def _member(
@@ -97,7 +96,7 @@ def _member(
     prepared: Prepared | None,
     root: str,
     own: Outcome,
-    known: Known,
+    known: Digests,
     reader: _Reader,
 ) -> Iterator[Member]:
     """Yield one entry as a member, and note in `own` what it was."""
@@ -156,7 +155,9 @@ class _Reader:
             content = _content_of(entry, self.sources, self.link)
             source, size = None, 0
             if isinstance(content, Disk | Inline):
-                source = Entry(entry.name, content, entry.executable, entry.relocate)
+                source = entry
+                if content is not entry.content:
+                    source = Entry(entry.name, content, entry.executable, entry.relocate)
                 size = content.size if isinstance(content, Disk) else len(content.data)
             cost = min(size, WHOLE) + _PER_FILE
             if total + cost > _BATCH and batch:

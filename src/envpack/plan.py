@@ -43,7 +43,7 @@ from envpack.model import (
     Reason,
 )
 from envpack.native_host import BundleLibs
-from envpack.records import names_local_path, record_maker, without_credentials
+from envpack.records import derived_record, names_local_path, without_credentials
 from envpack.select import Filter, environment_reason, excluded, interpreter_reason
 from envpack.version import VERSION
 from envpack.walk import Found, FoundDirectoryLink, walk
@@ -231,9 +231,9 @@ def _add_replacement(draft: Draft, folder: str, replacement: Replacement) -> Non
     name = replacement.editable.name
     place = Place(1, name, replacement.info) if replacement.info else REST
     for member, path in replacement.files:
-        content, executable = disk_at(path)
+        file, executable = disk_at(path)
         executable = executable or member.startswith("bin/")
-        draft.add(Entry(member, content, executable=executable), place, name)
+        draft.add(Entry(member, file, executable=executable), place, name)
     for member, data in replacement.inline:
         draft.add(Entry(member, Inline(data)), place, name)
     if not replacement.info:
@@ -243,8 +243,8 @@ def _add_replacement(draft: Draft, folder: str, replacement: Replacement) -> Non
     rows = [
         RecordRow(posixpath.relpath(m, folder), m, hashed=True) for m in sorted([*members, record])
     ]
-    content_of_record = Derived(record_maker(rows, record))
-    draft.add(Entry(record, content_of_record, relocate=False), place, name, rank=RECORD)
+    content = derived_record(rows, record)
+    draft.add(Entry(record, content, relocate=False), place, name, rank=RECORD)
 
 
 def _add_environment(
@@ -257,6 +257,7 @@ def _add_environment(
     """Enter the environment's own files, each with the distribution that owns it."""
     folder = environment.site_packages
     owners = Owners(folder, kept)
+    inside = folder + "/"
     real = (os.path.realpath(path) for path in skip_paths)
     skip = {name for path in real if (name := name_below(path, environment.root)) is not None}
     draft.left_out += [LeftOut(name, Reason.OUTPUT) for name in sorted(skip)]
@@ -269,7 +270,7 @@ def _add_environment(
         if isinstance(found, FoundDirectoryLink):
             draft.note_outside(name, found.real)
             continue
-        reason = environment_reason(environment, name)
+        reason = environment_reason(inside, name)
         if reason is None and found.kind == "special":
             reason = Reason.SPECIAL
         if reason is None and name in hooks:
@@ -317,7 +318,7 @@ def _add_records(draft: Draft, folder: str, dists: Sequence[Distribution], origi
             absent = row.name != name and (row.name is None or row.name not in draft)
             if absent and row.name not in left and "__pycache__/" not in row.path:
                 draft.left_out.append(LeftOut(row.name or row.path, Reason.MISSING))
-        content = Derived(record_maker(dist.rows, name))
+        content = derived_record(dist.rows, name)
         entry = Entry(name, content, relocate=False)
         draft.add(entry, place_of(dist), origin, rank=RECORD)
 

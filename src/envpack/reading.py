@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from envpack.errors import SourceFault
 from envpack.leaks import LeakSearch
@@ -25,8 +25,7 @@ WHOLE = 1024 * 1024
 _HEAD = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A file ready to be written: whole, or with the edits that its blocks will get.
 
     `excuse` says why a path of the build machine would do no harm in it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import hashlib
 import io
 import json
 import re
@@ -15,9 +16,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from envpack.distributions import RecordRow
-from envpack.model import Digests
+from envpack.model import Derived, Digests
 
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
+
+
+def derived_record(rows: Sequence[RecordRow], own_name: str) -> Derived:
+    """Return a RECORD as content; `own_name` is its own name in the archive."""
+    names = [row.name for row in rows if row.name is not None and row.name != own_name]
+    paths = "\0".join([row.path for row in rows]).encode("utf-8", "surrogateescape")
+    seed = hashlib.sha256(paths).hexdigest()
+    return Derived(record_maker(rows, own_name), tuple(names), seed)
 
 
 def record_maker(rows: Sequence[RecordRow], own_name: str) -> Callable[[Digests], bytes]:

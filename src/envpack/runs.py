@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from envpack.cache import Cache
 from envpack.kept import Packed
@@ -50,11 +50,8 @@ class Outcome:
         self.size += other.size
 
     def to_json(self, entries: Sequence[Entry]) -> dict[str, Any]:
-        """Return it for the cache; what is derived is left out, as it is made again."""
-        rows = [
-            None if isinstance(entry.content, Derived) else [*self.digests[entry.name]]
-            for entry in entries
-        ]
+        """Return it for the cache."""
+        rows = [[*self.digests[entry.name]] for entry in entries]
         leaks = [[leak.name, leak.needle, leak.count, leak.harmless] for leak in self.leaks]
         return {
             "digests": rows,
@@ -65,44 +62,19 @@ class Outcome:
         }
 
 
-class Known(Mapping[str, Digest]):
-    """Digests as makers of derived members see them; tells whether one looked beyond its run."""
-
-    def __init__(
-        self, own: Mapping[str, Digest], before: Mapping[str, Digest], planned: Collection[str]
-    ) -> None:
-        self._own = own
-        self._before = before
-        self._planned = planned
-        self.beyond = False
-
-    def __getitem__(self, name: str) -> Digest:
-        found = self._own.get(name)
-        if found is None:
-            self.beyond = self.beyond or name in self._planned
-            found = self._before[name]
-        return found
-
-    def __contains__(self, name: object) -> bool:
-        if name in self._own:
-            return True
-        self.beyond = self.beyond or name in self._planned
-        return name in self._before
-
-    def __iter__(self) -> Iterator[str]:
-        self.beyond = True
-        return iter({**self._before, **self._own})
-
-    def __len__(self) -> int:
-        self.beyond = True
-        return len({**self._before, **self._own})
-
-
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A run that was packed before, and what the report says of it."""
 
     packed: Packed
+    outcome: Outcome
+
+
+class _Known(NamedTuple):
+    """What a run's key is made of, but for how it is packed, and what the report says of it."""
+
+    names: str
+    contents: str
     outcome: Outcome
 
 
@@ -123,79 +95,75 @@ class Keeper:
     planned: frozenset[str]
     begun: int
     kept: list[str] = field(default_factory=list)
+    _states: dict[str, str] = field(default_factory=dict)
 
     def find(
         self, entries: Sequence[Entry], measure: Callable[[Sequence[Entry]], Outcome]
     ) -> Hit | None:
         """Return the run of `entries` if it is there; `measure` reads them to find out."""
-        if not _alone(entries):
+        if not self._alone(entries):
             return None
-        known = self._recalled(entries)
-        names = self._names(entries)
-        if known is None and self.cache.has_like(names):
-            known = measure(entries)
-            if self._derive(entries, known):
-                self.remember(entries, known)
-            else:
-                known = None
+        state = self._states[entries[0].run] = self._state(entries)
+        known = self._recalled(state, entries)
         if known is None:
-            return None
-        packed = self.cache.run(names, self._key(entries, known))
-        return Hit(packed, known) if packed is not None else None
+            names = self._names(entries)
+            if not self.cache.has_like(names):
+                return None
+            outcome = measure(entries)
+            _derive(entries, outcome)
+            known = _Known(names, self._contents(entries, outcome), outcome)
+            self._remember(state, entries, known)
+        packed = self.cache.run(known.names, self._key(known))
+        return Hit(packed, known.outcome) if packed is not None else None
 
     def keep(self, entries: Sequence[Entry], outcome: Outcome, packed: Packed) -> None:
-        """Keep a run that was packed just now, and what is known of its files.
-
-        The caller has seen that what is derived in it depends on nothing else.
-        """
-        if not _alone(entries):
+        """Keep a run that was packed just now, and what is known of its files."""
+        state = self._states.pop(entries[0].run, None)
+        if state is None:
             return
-        key = self._key(entries, outcome)
-        self.cache.keep(self._names(entries), key, packed)
+        known = _Known(self._names(entries), self._contents(entries, outcome), outcome)
+        key = self._key(known)
+        self.cache.keep(known.names, key, packed)
         self.kept.append(key)
-        self.remember(entries, outcome)
+        self._remember(state, entries, known)
 
-    def remember(self, entries: Sequence[Entry], outcome: Outcome) -> None:
+    def _remember(self, state: str, entries: Sequence[Entry], known: _Known) -> None:
         """Remember what was found out of files, if their times would show a change."""
         for entry in entries:
             if isinstance(entry.content, Disk):
                 latest = max(entry.content.mtime_ns, *entry.content.identity[2:], 0)
                 if not entry.content.identity or latest > self.begun - _RACY:
                     return
-        self.cache.remember(self._state(entries), outcome.to_json(entries))
+        keys = {"names": known.names, "contents": known.contents}
+        self.cache.remember(state, {**keys, **known.outcome.to_json(entries)})
 
-    def _recalled(self, entries: Sequence[Entry]) -> Outcome | None:
-        """Return what is known of files that have not changed, derived members included."""
-        value = self.cache.recall(self._state(entries))
+    def _recalled(self, state: str, entries: Sequence[Entry]) -> _Known | None:
+        """Return what is known of files that have not changed."""
+        value = self.cache.recall(state)
         if value is None:
             return None
         rows = zip(entries, value["digests"], strict=True)
         outcome = Outcome(
-            digests={entry.name: Digest(*row) for entry, row in rows if row is not None},
+            digests={entry.name: Digest(*row) for entry, row in rows},
             edits=Counter(value["edits"]),
             edited=value["edited"],
             leaks=[Leak(*row) for row in value["leaks"]],
             size=value["size"],
         )
-        # The size counts what was derived then, which is what will be derived now or no hit.
-        size = outcome.size
-        if not self._derive(entries, outcome):
-            return None
-        outcome.size = size
-        return outcome
+        return _Known(value["names"], value["contents"], outcome)
 
-    def _derive(self, entries: Sequence[Entry], outcome: Outcome) -> bool:
-        """Make what is derived; say whether the run alone was enough for it."""
-        known = Known(outcome.digests, {}, self.planned)
+    def _alone(self, entries: Sequence[Entry]) -> bool:
+        """Say whether every alias and all that is derived follow from members of this run."""
+        own = {entry.name for entry in entries}
         for entry in entries:
-            if isinstance(entry.content, Derived):
-                try:
-                    data = entry.content.make(known)
-                except KeyError:
-                    return False
-                outcome.digests[entry.name] = Digest(hashlib.sha256(data).hexdigest(), len(data))
-                outcome.size += len(data)
-        return not known.beyond
+            content = entry.content
+            if isinstance(content, Alias) and content.target not in own:
+                return False
+            if isinstance(content, Derived) and (
+                content.inputs is None or (set(content.inputs) - own) & self.planned
+            ):
+                return False
+        return True
 
     # ---- keys --------------------------------------------------------------------------------
 
@@ -218,34 +186,37 @@ class Keeper:
             policy = (self.link(entry, 0), self.link(entry, _LARGE))
             what = f"{content.target}\0{content.symlink}\0{policy}"
         else:
-            what = "derived"
+            what = f"{content.seed}\0{content.inputs}"
         return f"{entry.name}\0{entry.executable}\0{entry.relocate}\0{what}"
 
     def _names(self, entries: Sequence[Entry]) -> str:
         """Return a key of all but the contents."""
-        rows = [f"{entry.name}\0{entry.executable}" for entry in entries]
-        return self._hashed(rows)
+        return _hashed([f"{entry.name}\0{entry.executable}" for entry in entries])
 
-    def _key(self, entries: Sequence[Entry], outcome: Outcome) -> str:
+    def _contents(self, entries: Sequence[Entry], outcome: Outcome) -> str:
+        """Return a key of the contents, and of what is a link because of its size."""
         rows = []
         for entry in entries:
             digest, link = outcome.digests[entry.name], ""
             if isinstance(entry.content, Alias):
                 kind = self.link(entry, digest.size)
                 link = f"{kind}\0{entry.content.target}\0{entry.content.symlink}" if kind else ""
-            row = f"{entry.name}\0{entry.executable}\0{link}\0{digest.sha256}\0{digest.size}"
-            rows.append(row)
-        return self._hashed(rows)
+            rows.append(f"{link}\0{digest.sha256}\0{digest.size}")
+        return _hashed(rows)
 
-    def _hashed(self, rows: Sequence[str]) -> str:
-        head = f"{self.engine}\0{self.arcroot}\0{self.plan.mtime}"
-        return hashlib.sha256(
-            "\n".join((head, *rows)).encode("utf-8", "surrogateescape")
-        ).hexdigest()
+    def _key(self, known: _Known) -> str:
+        about = (self.engine, self.arcroot, str(self.plan.mtime))
+        return _hashed((*about, known.names, known.contents))
 
 
-def _alone(entries: Sequence[Entry]) -> bool:
-    """Say whether every alias is of a file in the same run."""
-    names = {entry.name for entry in entries}
-    aliases = (entry.content for entry in entries if isinstance(entry.content, Alias))
-    return all(alias.target in names for alias in aliases)
+def _hashed(rows: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _derive(entries: Sequence[Entry], outcome: Outcome) -> None:
+    """Make what is derived from the others."""
+    for entry in entries:
+        if isinstance(entry.content, Derived):
+            data = entry.content.make(outcome.digests)
+            outcome.digests[entry.name] = Digest(hashlib.sha256(data).hexdigest(), len(data))
+            outcome.size += len(data)

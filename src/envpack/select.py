@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from envpack.environment import Environment
 from envpack.interpreter import Interpreter
 from envpack.model import Reason
 
@@ -15,6 +14,7 @@ _PYTHON = re.compile(r"bin/python(\d(\.\d+)?)?$")
 _ACTIVATE = re.compile(r"bin/(activate(_this\.py|\.\w+)|Activate\.ps1|(deactivate|pydoc)\.bat)$")
 _OWN_ACTIVATE = frozenset({"bin/activate", "bin/activate.fish"})
 _VENV_FILES = frozenset({"pyvenv.cfg", "CACHEDIR.TAG", ".gitignore"})
+_VENV_MODULES = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _OBJECT = re.compile(r"lib/python[^/]+/config-[^/]*/[^/]*\.o$")
 
 
@@ -37,14 +37,19 @@ def excluded(name: str, filters: Sequence[Filter], *, out: bool = False) -> bool
     return out
 
 
-def environment_reason(environment: Environment, name: str) -> Reason | None:
+def environment_reason(site_packages: str, name: str) -> Reason | None:
     """Say why the file `name` of an environment stays out, None if it goes in.
 
-    `name` is relative to the environment's root.
+    `name` is relative to the environment's root, and so is `site_packages`, which ends in a slash.
     """
-    site_packages = environment.site_packages + "/"
     if "__pycache__/" in name:
         return Reason.BYTECODE
+    if name.startswith(site_packages):
+        if name[len(site_packages) :] in _VENV_MODULES:
+            return Reason.VENV_BOOKKEEPING
+        if name.endswith((".dist-info/uv_cache.json", ".dist-info/uv_build.json")):
+            return Reason.UV_BOOKKEEPING
+        return None
     if name in _VENV_FILES or name.startswith("lib64/") or name in _OWN_ACTIVATE:
         return Reason.VENV_BOOKKEEPING
     if _PYTHON.match(name):
@@ -53,12 +58,6 @@ def environment_reason(environment: Environment, name: str) -> Reason | None:
         return Reason.UV_BOOKKEEPING
     if _ACTIVATE.match(name):
         return Reason.ACTIVATE
-    if name.startswith(site_packages):
-        inside = name[len(site_packages) :]
-        if inside in ("_virtualenv.py", "_virtualenv.pth"):
-            return Reason.VENV_BOOKKEEPING
-        if inside.endswith((".dist-info/uv_cache.json", ".dist-info/uv_build.json")):
-            return Reason.UV_BOOKKEEPING
     return None
 
 

@@ -6,9 +6,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from envpack.errors import SourceFault
+
+_Key: TypeAlias = tuple[int, int]
+"""A device and an inode."""
 
 
 class Found(NamedTuple):
@@ -44,40 +47,47 @@ def walk(root: str, *, skip: frozenset[str] = frozenset()) -> Iterator[Found | F
     relative to the root, are passed over with all that is below them. Raises SourceFault for an
     unreadable directory and for a link that leads back into itself.
     """
-    yield from _walk(root, "", (), skip)
+    # A stack instead of recursion: each file would pass through as many generators as it is deep.
+    above: tuple[_Key, ...] = ()
+    levels = [(_listed(root), "", above)]
+    while levels:
+        items, prefix, above = levels[-1]
+        for item in items:
+            name = prefix + item.name
+            if name in skip:
+                continue
+            try:
+                if item.is_symlink():
+                    found, key = _link(item, name, above)
+                    yield found
+                    if key is None:
+                        continue
+                    above = (*above, key)
+                elif not item.is_dir(follow_symlinks=False):
+                    status = item.stat(follow_symlinks=False)
+                    kind = "file" if stat.S_ISREG(status.st_mode) else "special"
+                    yield _found(name, item.path, status, kind=kind)
+                    continue
+            except OSError as error:
+                raise SourceFault(f"cannot read `{item.path}`: {error.strerror}") from error
+            levels.append((_listed(item.path), name + "/", above))
+            break
+        else:
+            levels.pop()
 
 
-def _walk(
-    folder: str, prefix: str, above: tuple[tuple[int, int], ...], skip: frozenset[str]
-) -> Iterator[Found | FoundDirectoryLink]:
+def _listed(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as scan:
-            items = sorted(scan, key=lambda item: item.name)
+            return iter(sorted(scan, key=lambda item: item.name))
     except OSError as error:
         raise SourceFault(f"cannot list `{folder}`: {error.strerror}") from error
-    for item in items:
-        name = prefix + item.name
-        if name in skip:
-            continue
-        try:
-            if item.is_symlink():
-                yield from _link(item, name, above, skip)
-            elif item.is_dir(follow_symlinks=False):
-                yield from _walk(item.path, name + "/", above, skip)
-            else:
-                status = item.stat(follow_symlinks=False)
-                kind = "file" if stat.S_ISREG(status.st_mode) else "special"
-                yield _found(name, item.path, status, kind=kind)
-        except OSError as error:
-            raise SourceFault(f"cannot read `{item.path}`: {error.strerror}") from error
 
 
 def _link(
-    item: os.DirEntry[str],
-    name: str,
-    above: tuple[tuple[int, int], ...],
-    skip: frozenset[str],
-) -> Iterator[Found | FoundDirectoryLink]:
+    item: os.DirEntry[str], name: str, above: tuple[_Key, ...]
+) -> tuple[Found | FoundDirectoryLink, _Key | None]:
+    """Return what a link is, and the directory it leads to, if it does."""
     text = os.readlink(item.path)
     try:
         status = os.stat(item.path)
@@ -86,18 +96,16 @@ def _link(
             raise SourceFault(f"`{item.path}` is a link that leads back to itself") from None
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise
-        yield Found(name, item.path, 0, 0, False, text, os.path.realpath(item.path), "dangling")
-        return
+        real = os.path.realpath(item.path)
+        return Found(name, item.path, 0, 0, False, text, real, "dangling"), None
     real = os.path.realpath(item.path)
     if not stat.S_ISDIR(status.st_mode):
         kind = "file" if stat.S_ISREG(status.st_mode) else "special"
-        yield _found(name, real, status, text, real, kind)
-        return
+        return _found(name, real, status, text, real, kind), None
     key = (status.st_dev, status.st_ino)
     if key in above or (os.path.dirname(item.path) + "/").startswith(real + "/"):
         raise SourceFault(f"`{item.path}` is a link to a directory above it, `{real}`")
-    yield FoundDirectoryLink(name, real)
-    yield from _walk(item.path, name + "/", (*above, key), skip)
+    return FoundDirectoryLink(name, real), key
 
 
 def _found(

@@ -66,11 +66,11 @@ LEVELS: tuple[Level, ...] = (
 
 Measured with zlib-ng 1.1.0 and blocks of 512 KiB on a tar of 438 MB, the site-packages of numpy,
 pandas, scipy, scikit-learn, pyarrow and black. The standard library's zlib at level 4, which
-venv-pack uses, gave 70 MB/s and 0.3111 on it, a hair less than level 4 here (0.3113): so level 5
-is the default. The engine's level 8 is both slower and larger than its 9.
+venv-pack uses, gave 70 MB/s and 0.3111 on it. The engine's level 8 is both slower and larger than
+its 9.
 """
 
-DEFAULT_LEVEL = 5
+DEFAULT_LEVEL = 4
 
 
 def engine(level: int) -> str:

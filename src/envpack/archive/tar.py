@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 
 from envpack.archive import deflate
 from envpack.archive.blocks import (
@@ -41,7 +41,6 @@ _EXTENDED = b"x"
 
 _EXTENDED_NAME = b"@PaxHeader"
 _MAGIC = b"ustar\x0000"
-_CHECKSUM_FIELD = slice(148, 156)
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 """name mode uid gid size mtime chksum typeflag linkname magic uname gname devmajor devminor
 prefix, each cut or filled up with NUL to its length."""
@@ -76,28 +75,39 @@ def _ustar(
     target: bytes = b"",
 ) -> bytes:
     """Return one header record; what is too long is cut, a number too large is 0."""
-    prefix, name = split
-    header = bytearray(
-        _HEADER.pack(
-            name,
-            b"%07o" % mode,
-            _ID,
-            _ID,
-            b"%011o" % (size if size <= _OCTAL_MAX else 0),
-            b"%011o" % (mtime if 0 <= mtime <= _OCTAL_MAX else 0),
-            b" " * 8,
-            kind,
-            target,
-            _MAGIC,
-            b"",
-            b"",
-            b"",
-            b"",
-            prefix,
-        )
+    prefix, name = split[0], split[1][:_NAME_MAX]
+    target = target[:_NAME_MAX]
+    octal = b"%011o" % (size if size <= _OCTAL_MAX else 0)
+    rest = _constant(mode, mtime, kind)
+    checksum = rest + sum(name) + sum(octal) + sum(target) + sum(prefix)
+    return _HEADER.pack(
+        name,
+        b"%07o" % mode,
+        _ID,
+        _ID,
+        octal,
+        _octal_time(mtime),
+        b"%06o\x00 " % checksum,
+        kind,
+        target,
+        _MAGIC,
+        b"",
+        b"",
+        b"",
+        b"",
+        prefix,
     )
-    header[_CHECKSUM_FIELD] = b"%06o\x00 " % sum(header)
-    return bytes(header)
+
+
+@cache
+def _constant(mode: int, mtime: int, kind: bytes) -> int:
+    """Return what all but name, size and target add to the checksum: its own field is blanks."""
+    fields = (b"%07o" % mode, _ID, _ID, _octal_time(mtime), b" " * 8, kind, _MAGIC)
+    return sum(map(sum, fields))
+
+
+def _octal_time(mtime: int) -> bytes:
+    return b"%011o" % (mtime if 0 <= mtime <= _OCTAL_MAX else 0)
 
 
 def _pax_record(key: bytes, value: bytes) -> bytes:
