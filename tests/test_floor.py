@@ -24,7 +24,7 @@ from envpack.floor import (
     in_words,
     wanted,
 )
-from envpack.model import Need
+from envpack.libraries import Need
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "elf"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if ".so" in path.name)

@@ -21,7 +21,8 @@ from envpack.distributions import distributions_in
 from envpack.environment import discover
 from envpack.host_data import MODULE, Places, Store, certificates, compiled_places, start_entries
 from envpack.host_start import BUNDLE, STORES, settings
-from envpack.model import Inline, Libraries, Licensed, Plan
+from envpack.libraries import Libraries, Licensed
+from envpack.model import Inline, Plan
 from envpack.native import Native
 from envpack.native_host import BundleLibs, Licence, common_licences
 from envpack.plan import make_plan

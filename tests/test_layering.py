@@ -10,8 +10,10 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
     {"errors", "version", "presets", "listener", "host_start"},
-    {"parallel", "kept"},
+    {"parallel", "kept", "libraries"},
     {"model"},
+    {"rows"},
+    {"entries"},
     {"target", "platforms", "walk", "leaks", "urls", "relocate", "archive"},
     {"interpreter", "distributions", "uv", "floor"},
     {"environment", "records", "activate", "manifest", "native_host", "replacement_python"},
@@ -22,7 +24,7 @@ FLOORS = (
     {"fetch"},
     {"lock", "wheelhouse", "python_archive"},
     {"choice", "settings", "wanted"},
-    {"select", "draft", "native"},
+    {"select", "draft", "native", "owners"},
     {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
     {"editable", "builds"},
     {"acquire", "build_requires", "programs"},

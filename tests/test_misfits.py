@@ -7,9 +7,11 @@ from itertools import pairwise
 import pytest
 
 from envpack.archive import format_named
+from envpack.entries import EntryList
 from envpack.floor import _RELEASES, exceeds
+from envpack.libraries import Libraries, Need
 from envpack.misfits import misfits
-from envpack.model import Libraries, Need, Plan
+from envpack.model import Plan
 from envpack.presets import PRESETS, Host, Preset, System
 
 OLD = Host("old:1", System("Debian 11", "2.31", "3.4.28"))
@@ -25,7 +27,7 @@ def found(
     libraries = Libraries(
         glibc=Need(glibc, FILE) if glibc else None, glibcxx=Need(glibcxx, FILE) if glibcxx else None
     )
-    plan = Plan((), (), (), 0, libraries=libraries)
+    plan = Plan(EntryList(()), (), (), 0, libraries=libraries)
     return misfits(plan, format_named("tar.gz"), preset, size)
 
 

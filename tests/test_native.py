@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envpack.model import Edit, Move, Need
+from envpack.libraries import Need
+from envpack.model import Edit, Move
 from envpack.native import Native, Rival, Want, resolve
 from envpack.native_host import (
     GROUPS,

@@ -64,25 +64,25 @@ def test_the_order_is_interpreter_distributions_rest_manifest(tmp_path: Path) ->
         "lib/libpython3.12.so.1.0",
         "lib/pkgconfig/python-3.12.pc",
         "lib/python3.12/_sysconfigdata__linux_x86_64-linux-gnu.py",
-        "lib/python3.12/config-3.12-x86_64-linux-gnu/Makefile",
         "lib/python3.12/os.py",
+        "lib/python3.12/config-3.12-x86_64-linux-gnu/Makefile",
         "bin/pydoc3",
         "bin/python3",
         "bin/python3.12",
         "lib/libpython3.12.so",
         "bin/f2py",
+        f"{SITE}/numpy/core.py",
         f"{SITE}/numpy-2.0.dist-info/INSTALLER",
         f"{SITE}/numpy-2.0.dist-info/METADATA",
-        f"{SITE}/numpy/core.py",
         f"{SITE}/numpy-2.0.dist-info/RECORD",
         f"{SITE}/Zope.Event-5.0.dist-info/INSTALLER",
         f"{SITE}/Zope.Event-5.0.dist-info/METADATA",
         f"{SITE}/zope/event.py",
         f"{SITE}/Zope.Event-5.0.dist-info/RECORD",
+        "pyvenv.cfg",
         "bin/activate",
         "bin/activate.fish",
         f"{SITE}/loose.py",
-        "pyvenv.cfg",
         "share/envpack/manifest.json",
     ]
 
@@ -117,13 +117,16 @@ def test_the_executable_is_one_real_file(tmp_path: Path) -> None:
     """bin/python holds the bytes, its other names are aliases of it."""
     plan = plan_of(make_environment(tmp_path))
     entries = {entry.name: entry for entry in plan.entries}
-    assert isinstance(entries["bin/python"].content, Disk)
+    python = entries["bin/python"].content
+    assert isinstance(python, Disk)
     for name in ("bin/python3", "bin/python3.12"):
-        assert entries[name].content == Alias("bin/python", "python")
+        assert entries[name].content == Alias("bin/python", "python", python)
         assert entries[name].executable
     soname = entries["lib/libpython3.12.so.1.0"]
     assert isinstance(soname.content, Disk), "what ld.so opens is the real file"
-    assert entries["lib/libpython3.12.so"].content == Alias(soname.name, "libpython3.12.so.1.0")
+    assert entries["lib/libpython3.12.so"].content == Alias(
+        soname.name, "libpython3.12.so.1.0", soname.content
+    )
 
 
 def test_system_site_packages_bring_the_bases_in(tmp_path: Path) -> None:
@@ -251,7 +254,9 @@ def test_a_link_inside_becomes_an_alias(tmp_path: Path) -> None:
     (fake.root / "share/x/data").symlink_to("data-1")
     (fake.root / "share/near").symlink_to("x/data-1")
     entries = {entry.name: entry for entry in plan_of(fake).entries}
-    assert entries["share/x/data"].content == Alias("share/x/data-1", "data-1")
+    data = entries["share/x/data-1"].content
+    assert isinstance(data, Disk)
+    assert entries["share/x/data"].content == Alias("share/x/data-1", "data-1", data)
     assert isinstance(entries["share/near"].content, Disk)
 
 
@@ -372,8 +377,8 @@ def test_a_replacement_stands_for_the_editable_whatever_its_version(tmp_path: Pa
     shop = [name for name in names(plan) if "shop" in name]
     assert shop == [
         "bin/shop",
-        f"{SITE}/shop-1.3.dist-info/METADATA",
         f"{SITE}/shop.py",
+        f"{SITE}/shop-1.3.dist-info/METADATA",
         f"{SITE}/shop-1.3.dist-info/RECORD",
     ]
     assert reasons(plan)[f"{SITE}/_editable_impl_shop.pth"] is Reason.EDITABLE_HOOK

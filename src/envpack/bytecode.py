@@ -21,21 +21,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from envpack import manifest
 from envpack.distributions import RecordRow, name_in_prefix
 from envpack.draft import disk_at
 from envpack.editable import runs_here
+from envpack.entries import EntryList
 from envpack.environment import Environment
 from envpack.errors import OutputFault, SourceFault, ToolFault
 from envpack.interpreter import Interpreter
 from envpack.model import Alias, Derived, Digests, Disk, Entry, Inline, Move, Plan, Reason
 from envpack.parallel import Pool
 from envpack.reading import spliced
-from envpack.records import record_maker
+from envpack.records import rewritten
 from envpack.relocate import relocator_for
+from envpack.rows import LeftOuts
 from envpack.select import Filter, excluded
 from envpack.uv import run_python
-from envpack.version import VERSION
 
 BATCH = 1024 * 1024
 """Bytes of source that one process compiles, in a second or so, if a distribution has as much."""
@@ -100,29 +100,18 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
     entries: list[Entry] = []
     for entry in plan.entries:
         content = entry.content
-        if entry.name == manifest.NAME:
-            maker = manifest.manifest_maker(
-                tuple(entries),
-                environment.interpreter,
-                plan.packages,
-                plan.editables,
-                plan.libraries,
-                VERSION,
-            )
-            entries.append(replace(entry, content=Derived(maker)))
-        elif isinstance(content, Derived) and posixpath.basename(entry.name) == "RECORD":
+        if isinstance(content, Derived) and posixpath.basename(entry.name) == "RECORD":
             entries.append(replace(entry, content=_listing(content, folder, pycs)))
         else:
             entries.append(entry)
         if entry.name in made:
             entries.append(replace(made[entry.name], run=entry.run))
     names = set(pycs.values())
-    left_out = tuple(
-        item
-        for item in plan.left_out
-        if item.reason is not Reason.BYTECODE or item.name not in names
-    )
-    return replace(plan, entries=tuple(entries), left_out=left_out)
+    left_out = LeftOuts()
+    for item in plan.left_out:
+        if item.reason is not Reason.BYTECODE or item.name not in names:
+            left_out.append(item)
+    return replace(plan, entries=EntryList(entries), left_out=left_out)
 
 
 def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:
@@ -137,26 +126,24 @@ def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:
         paths = [row[0] for row in csv.reader(text) if row]
         names = [name_in_prefix(folder, path) for path in paths]
         listed = set(names)
-        rows = []
+        rows: list[RecordRow] = []
         for path, name in zip(paths, names, strict=True):
             pyc = pycs.get(name or "")
             if pyc is not None and pyc not in listed:
                 parts = (posixpath.dirname(path), "__pycache__", posixpath.basename(pyc))
                 rows.append(RecordRow(posixpath.join(*parts), pyc, hashed=True))
                 listed.add(pyc)
-        return data + record_maker(rows, "")(digests)
+        return data + rewritten(lambda: rows, "", digests)
 
-    inputs = record.inputs
-    if inputs is not None:
-        inputs += tuple(pycs[name] for name in inputs if name in pycs)
-    return Derived(made, inputs, f"{record.seed}, compiled")
+    beyond = record.beyond.union(pycs[name] for name in record.beyond if name in pycs)
+    return Derived(made, beyond, f"{record.seed}, compiled")
 
 
 def _modules(
     plan: Plan, interpreter: Interpreter, folder: str, filters: Sequence[Filter]
 ) -> Iterator[_Module]:
     """Yield the modules of the library in the plan's order; what has no file yet gets one."""
-    contents = {entry.name: entry.content for entry in plan.entries}
+    names = {entry.name for entry in plan.entries}
     tag = _tag(interpreter)
     for number, entry in enumerate(plan.entries):
         head, tail = posixpath.split(entry.name)
@@ -166,8 +153,8 @@ def _modules(
         pyc = f"{head}/__pycache__/{stem}.{tag}.pyc"
         content = entry.content
         if isinstance(content, Alias):
-            content = contents[content.target]
-        if pyc in contents or excluded(pyc, filters) or not isinstance(content, Disk | Inline):
+            content = content.content
+        if pyc in names or excluded(pyc, filters) or not isinstance(content, Disk | Inline):
             continue
         data = _new_text(entry, content, plan.moves)
         if data is not None:

@@ -10,7 +10,8 @@ from envpack.environment import Environment
 from envpack.floor import in_words
 from envpack.host_data import Store, certificates, compiled_places, start_entries
 from envpack.host_start import BUNDLE, TERMINFO
-from envpack.model import Certificates, Entry, Inline, Libraries, Licensed, Move, Wish
+from envpack.libraries import Certificates, Libraries, Licensed, Wish
+from envpack.model import Entry, Inline, Move
 from envpack.native import Native, resolve
 from envpack.native_host import BundleLibs, Licence, common_licences
 

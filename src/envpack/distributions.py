@@ -12,6 +12,7 @@ import json
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,16 +39,26 @@ class RecordRow(NamedTuple):
 class Distribution:
     """One `.dist-info` or `.egg-info` of a site-packages directory.
 
-    `info` is the metadata entry's name in site-packages; `rows` is RECORD as read, empty without
-    one. `editable` follows direct_url.json's `dir_info`, or an `.egg-link` of the same name.
+    `info` is the metadata entry's name in `site_packages`; `record` is the path of its RECORD, ""
+    without one. `editable` follows direct_url.json's `dir_info`, or an `.egg-link` of the same
+    name.
     """
 
     name: str
     version: str
     info: str
-    rows: tuple[RecordRow, ...]
+    site_packages: str
+    record: str
     direct_url: dict[str, Any] | None
     editable: bool
+
+    def rows(self) -> Iterator[RecordRow]:
+        """Read RECORD, as often as it is asked for: the rows of all would fill the memory."""
+        text = _text(self.record) if self.record else None
+        for row in csv.reader(io.StringIO(text or "", newline="")):
+            if row:
+                hashed = len(row) > 1 and bool(row[1])
+                yield RecordRow(row[0], name_in_prefix(self.site_packages, row[0]), hashed)
 
 
 def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
@@ -77,11 +88,13 @@ def _read(folder: str, site_packages: str, info: str, links: set[str]) -> Distri
         name, version = _from_metadata(os.path.join(folder, info), stem)
     direct_url = _direct_url(os.path.join(folder, info, "direct_url.json"))
     editable = bool(((direct_url or {}).get("dir_info") or {}).get("editable"))
+    record = os.path.join(folder, info, "RECORD")
     return Distribution(
         name=canonicalize_name(name),
         version=version,
         info=info,
-        rows=_rows(os.path.join(folder, info, "RECORD"), site_packages),
+        site_packages=site_packages,
+        record=record if os.path.isfile(record) else "",
         direct_url=direct_url,
         editable=editable or name.lower() in links,
     )
@@ -116,18 +129,6 @@ def _direct_url(path: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise SourceFault(f"`{path}` is not JSON: {error}") from error
     return value if isinstance(value, dict) else None
-
-
-def _rows(path: str, site_packages: str) -> tuple[RecordRow, ...]:
-    text = _text(path)
-    if text is None:
-        return ()
-    rows = []
-    for row in csv.reader(io.StringIO(text, newline="")):
-        if row:
-            hashed = len(row) > 1 and bool(row[1])
-            rows.append(RecordRow(row[0], name_in_prefix(site_packages, row[0]), hashed))
-    return tuple(rows)
 
 
 def name_in_prefix(site_packages: str, path: str) -> str | None:

@@ -1,17 +1,23 @@
-"""A plan in the making: entries by name, who owns a file, and the order of it all."""
+"""A plan in the making: entries by name, who owns a file, and the order of it all.
+
+An environment may have hundreds of thousands of files. What a walk found is kept packed, folder by
+folder, and so is who owns it; only the few entries that are more than a file of the disk are
+objects.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import NamedTuple
 
 from envpack.distributions import Distribution
+from envpack.entries import Batch, Piece, size_of
 from envpack.errors import SourceFault
-from envpack.model import Alias, Clash, Content, Disk, Entry, LeftOut, Reason
+from envpack.model import Alias, Clash, Content, Disk, Entry, Inline, LeftOut, Reason
+from envpack.rows import LeftOuts, Row, packed, unpacked
 from envpack.walk import Found
 
 
@@ -26,6 +32,7 @@ class Place(NamedTuple):
 INTERPRETER = Place(0)
 REST = Place(2)
 FILE, ALIAS, RECORD = range(3)
+_AT_HAND = 32
 _METADATA = ("METADATA", "PKG-INFO", "RECORD")
 
 
@@ -34,36 +41,31 @@ def place_of(dist: Distribution) -> Place:
     return Place(1, dist.name, dist.info)
 
 
-class Owners:
-    """Which distribution a file belongs to: by RECORD, else by its metadata directory.
-
-    Of two distributions that record the same file, the first by name owns it.
-    """
-
-    def __init__(self, folder: str, dists: Iterable[Distribution]) -> None:
-        self._start = folder + "/"
-        self._by_info: dict[str, Distribution] = {}
-        self._by_name: dict[str, Distribution] = {}
-        for dist in dists:
-            self._by_info[dist.info] = dist
-            for row in dist.rows:
-                if row.name is not None:
-                    self._by_name.setdefault(row.name, dist)
-
-    def of(self, name: str) -> Distribution | None:
-        """Return the owner of the file `name`, None if nobody recorded it."""
-        owner = self._by_name.get(name)
-        if owner is None and name.startswith(self._start):
-            owner = self._by_info.get(name[len(self._start) :].split("/", 1)[0])
-        return owner
-
-
 class _Slot(NamedTuple):
+    """An entry that is more than a regular file, or that did not come from a walk."""
+
     place: Place
     rank: int
     origin: str
     entry: Entry
     target: str | None
+
+
+class _Key(NamedTuple):
+    """What the files of a piece have in common, besides their folder."""
+
+    place: Place
+    origin: str
+    source: str
+
+
+@dataclass(slots=True)
+class _Open:
+    """The folder that a walk is in: the rows of its files, and its links to other files."""
+
+    folder: str
+    rows: dict[_Key, list[Row]] = field(default_factory=dict)
+    links: list[tuple[Entry, Place, str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -76,33 +78,49 @@ class Draft:
 
     known: tuple[str, ...]
     cache_dir: Callable[[], str | None]
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: LeftOuts = field(default_factory=LeftOuts)
     clashes: list[Clash] = field(default_factory=list)
     outside: list[tuple[str, str]] = field(default_factory=list)
     scrubbed: list[str] = field(default_factory=list)
     _slots: dict[str, _Slot] = field(default_factory=dict)
+    _pieces: dict[str, list[tuple[_Key, Piece]]] = field(default_factory=dict)
+    _open: _Open | None = None
+    _names: dict[str, dict[str, _Key]] = field(default_factory=dict)
     _cache: str | None = None
 
     def __contains__(self, name: str) -> bool:
-        return name in self._slots
+        return self.place(name) is not None
 
     def has_below(self, folder: str, info: str) -> bool:
         """Say whether the metadata of a distribution is in: its directory, or its one file."""
         path = f"{folder}/{info}"
-        return path in self._slots or any(f"{path}/{name}" in self._slots for name in _METADATA)
+        return path in self or any(f"{path}/{name}" in self for name in _METADATA)
 
-    def files(self) -> list[tuple[str, str, bool]]:
-        """Return name, path and executability of what is on disk, links left out."""
-        return [
-            (name, slot.entry.content.path, slot.entry.executable)
-            for name, slot in self._slots.items()
-            if isinstance(slot.entry.content, Disk) and slot.target is None
-        ]
+    def files(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield name, path and executability of what is on disk, links left out."""
+        self._seal()
+        for slot in self._slots.values():
+            if isinstance(slot.entry.content, Disk) and slot.target is None:
+                yield slot.entry.name, slot.entry.content.path, slot.entry.executable
+        for pieces in self._pieces.values():
+            for _, piece in pieces:
+                for entry in piece.entries():
+                    assert isinstance(entry.content, Disk)
+                    yield entry.name, entry.content.path, entry.executable
 
     def origin(self, name: str) -> str | None:
         """Return where the entry `name` came from, None if there is no such entry."""
         slot = self._slots.get(name)
-        return slot.origin if slot else None
+        key = self._key_of(name) if slot is None else None
+        return slot.origin if slot else key.origin if key else None
+
+    def place(self, name: str) -> Place | None:
+        """Return where the entry `name` stands, None if there is no such entry."""
+        slot = self._slots.get(name)
+        if slot is not None:
+            return slot.place
+        key = self._key_of(name)
+        return key.place if key else None
 
     def add(
         self,
@@ -118,8 +136,7 @@ class Draft:
         With a `target` the entry becomes an alias of that name, if that comes earlier and stands in
         the same directory: what is relative to a file's own place is different elsewhere.
         """
-        if (taken := self._slots.get(entry.name)) is not None:
-            self.clashes.append(Clash(entry.name, kept=origin, dropped=taken.origin))
+        self._drop(entry.name, origin)
         self._slots[entry.name] = _Slot(place, rank, origin, entry, target)
 
     def add_found(
@@ -127,31 +144,54 @@ class Draft:
     ) -> None:
         """Enter a file that a walk of `root` found, as `name` if its own will not do."""
         name = name or found.name
-        target = None
+        executable = found.executable or name.startswith("bin/")
+        folder, _, base = name.rpartition("/")
+        if self._open is None or self._open.folder != folder:
+            self._seal()
+            self._open = _Open(folder)
         if found.link is not None:
             target = name_below(found.real, root)
-            if target is None:
-                self.note_outside(name, found.real)
-        executable = found.executable or name.startswith("bin/")
-        self.add(Entry(name, disk(found), executable), place, origin, target=target)
+            if target is not None:
+                entry = Entry(name, disk(found), executable)
+                self._open.links.append((entry, place, origin, target))
+                return
+            self.note_outside(name, found.real)
+        source, _, own = found.path.rpartition("/")
+        path = None if own == base else found.path
+        row = (base, executable, found.size, found.mtime_ns, path, *found.identity)
+        self._open.rows.setdefault(_Key(place, origin, source), []).append(row)
 
     def replace_content(self, name: str, content: Content) -> None:
         """Give the entry `name` other bytes, which relocators need not look at."""
-        slot = self._slots[name]
+        slot = self._slots.get(name) or self._take(name)
+        assert slot is not None
         entry = replace(slot.entry, content=content, relocate=False)
         self._slots[name] = slot._replace(entry=entry, target=None)
 
     def remove(self, name: str, reason: Reason) -> None:
         """Take the entry `name` out again."""
-        content = self._slots.pop(name).entry.content
-        size = content.size if isinstance(content, Disk) else 0
-        self.left_out.append(LeftOut(name, reason, size))
+        slot = self._slots.pop(name, None) or self._take(name)
+        assert slot is not None
+        self.left_out.append(LeftOut(name, reason, size_of(slot.entry)))
 
     def remove_all(self, why_out: Callable[[str, str], Reason | None]) -> None:
         """Take out every entry for which there is a reason, by name and distribution."""
+        self._seal()
+        self._names.clear()
         for name, slot in tuple(self._slots.items()):
             if (reason := why_out(name, slot.place.name)) is not None:
                 self.remove(name, reason)
+        for folder, pieces in self._pieces.items():
+            prefix = f"{folder}/" if folder else ""
+            for index, (key, piece) in enumerate(pieces):
+                left = []
+                for row in unpacked(piece.rows):
+                    if (reason := why_out(prefix + row[0], key.place.name)) is not None:
+                        self.left_out.append(LeftOut(prefix + row[0], reason, row[2]))
+                    else:
+                        left.append(row)
+                if len(left) < piece.files:
+                    pieces[index] = (key, _piece(folder, key.source, left))
 
     def leave(self, found: Found, reason: Reason) -> None:
         """Note a found file as left out."""
@@ -166,54 +206,136 @@ class Draft:
         if name_below(real, self._cache) is None:
             self.outside.append((name, real))
 
-    def finish(self) -> tuple[Entry, ...]:
+    # ---- what is packed ----------------------------------------------------------------------
+
+    def _seal(self) -> None:
+        """Pack the files of the folder that the walk has left."""
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        folder = opened.folder
+        prefix = f"{folder}/" if folder else ""
+        for key, rows in opened.rows.items():
+            taken = self._names_in(folder)
+            for row in rows:
+                if row[0] in taken or prefix + row[0] in self._slots:
+                    self._drop(prefix + row[0], key.origin)
+            piece = _piece(folder, key.source, rows)
+            self._pieces.setdefault(folder, []).append((key, piece))
+            self._names.pop(folder, None)
+        for entry, place, origin, target in opened.links:
+            self.add(entry, place, origin, target=target)
+
+    def _names_in(self, folder: str) -> dict[str, _Key]:
+        """Return the packed files of a folder by their names; the last few are at hand."""
+        names = self._names.get(folder)
+        if names is None:
+            names = {
+                row[0]: key
+                for key, piece in self._pieces.get(folder, ())
+                for row in unpacked(piece.rows)
+            }
+            if len(self._names) == _AT_HAND:
+                del self._names[next(iter(self._names))]
+            self._names[folder] = names
+        return names
+
+    def _key_of(self, name: str) -> _Key | None:
+        """Return what is known of a packed file, None if there is none of that name."""
+        self._seal()
+        folder, _, base = name.rpartition("/")
+        if name in self._slots or folder not in self._pieces:
+            return None
+        return self._names_in(folder).get(base)
+
+    def _take(self, name: str) -> _Slot | None:
+        """Take a packed file out, and return it as a slot."""
+        key = self._key_of(name)
+        if key is None:
+            return None
+        folder, _, base = name.rpartition("/")
+        pieces = self._pieces[folder]
+        index = next(index for index, (other, _) in enumerate(pieces) if other == key)
+        rows = unpacked(pieces[index][1].rows)
+        (own,) = (row for row in rows if row[0] == base)
+        rows.remove(own)
+        pieces[index] = (key, _piece(folder, key.source, rows))
+        del self._names_in(folder)[base]
+        (entry,) = _piece(folder, key.source, [own]).entries()
+        return _Slot(key.place, FILE, key.origin, entry, None)
+
+    def _drop(self, name: str, origin: str) -> None:
+        """Make room for what `origin` brings under a name, and note the clash."""
+        slot = self._slots.pop(name, None) or self._take(name)
+        if slot is not None:
+            self.clashes.append(Clash(name, kept=origin, dropped=slot.origin))
+
+    # ---- order -------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[Batch, ...]:
         """Return the entries in order, aliases settled.
 
         Raises SourceFault if one name would have to be a file and a directory.
         """
         self._settle_conflicts()
-        keys = {name: self._key(slot) for name, slot in self._slots.items()}
-        entries = []
-        for name in sorted(keys, key=keys.__getitem__):
-            slot = self._slots[name]
-            target = self._slots.get(slot.target) if slot.target else None
-            entry, run = slot.entry, _run_of(slot.place)
-            if target is None or target.target is not None or keys[target.entry.name] > keys[name]:
-                entries.append(_in_run(entry, run))
-                continue
-            folder, text = posixpath.split(target.entry.name)
-            if folder != posixpath.dirname(name):
-                entries.append(_in_run(entry, run))
-                continue
-            alias = Alias(target.entry.name, text)
-            executable = target.entry.executable
-            entries.append(replace(entry, content=alias, executable=executable, run=run))
-        return tuple(entries)
+        pieces: dict[Place, list[Piece]] = {}
+        slots: dict[Place, list[_Slot]] = {}
+        for folder in sorted(self._pieces):
+            for key, piece in self._pieces[folder]:
+                if piece.files:
+                    pieces.setdefault(key.place, []).append(piece)
+        for slot in self._slots.values():
+            slots.setdefault(slot.place, []).append(slot)
+        batches = []
+        for place in sorted({*pieces, *slots}):
+            run = "/".join((str(place.group), place.name, place.info))
+            singles: list[Entry] = []
+            last: list[tuple[int, str, Entry]] = []
+            for slot in slots.get(place, ()):
+                entry = self._settled(slot, run)
+                rank = ALIAS if isinstance(entry.content, Alias) else slot.rank
+                if rank == FILE:
+                    singles.append(entry)
+                else:
+                    last.append((rank, entry.name, entry))
+            singles.sort(key=lambda entry: entry.name)
+            behind = tuple(entry for _, _, entry in sorted(last, key=lambda item: item[:2]))
+            batches.append(Batch(run, tuple(pieces.get(place, ())), tuple(singles), behind))
+        return tuple(batches)
 
-    def _key(self, slot: _Slot) -> tuple[Place, int, str]:
-        rank = ALIAS if slot.target is not None and slot.rank == FILE else slot.rank
-        return (slot.place, rank, slot.entry.name)
+    def _settled(self, slot: _Slot, run: str) -> Entry:
+        """Return the entry of a slot as it will be: an alias, if it can be one."""
+        entry, target = slot.entry, slot.target
+        if target is not None and isinstance(entry.content, Disk | Inline):
+            other = self._slots.get(target)
+            place = self.place(target)
+            earlier = place is not None and place <= slot.place
+            linked = other is not None and other.target is not None
+            folder, text = posixpath.split(target)
+            if earlier and not linked and folder == posixpath.dirname(entry.name):
+                executable = entry.executable if other is None else other.entry.executable
+                alias = Alias(target, text, entry.content)
+                return Entry(entry.name, alias, executable, entry.relocate, run)
+        return Entry(entry.name, entry.content, entry.executable, entry.relocate, run)
 
     def _settle_conflicts(self) -> None:
         """Let the environment's directory win over the interpreter's file of the same name."""
+        self._seal()
         nearest = {name.rpartition("/")[0] for name in self._slots}
+        nearest.update(f for f, pieces in self._pieces.items() if any(p.files for _, p in pieces))
         folders = {folder for name in nearest for folder in (name, *_parents(name))}
-        for name in sorted(folders & self._slots.keys()):
-            if self._slots[name].place != INTERPRETER:
+        for name in sorted(folders):
+            place = self.place(name)
+            if place is None:
+                continue
+            if place != INTERPRETER:
                 raise SourceFault(f"`{name}` is a file in one place and a directory in another")
-            del self._slots[name]
+            self._slots.pop(name, None) or self._take(name)
             self.clashes.append(Clash(name, kept="environment", dropped="interpreter"))
 
 
-def _in_run(entry: Entry, run: str) -> Entry:
-    """Return the entry in its run; `replace` would take five times as long, for every file."""
-    return Entry(entry.name, entry.content, entry.executable, entry.relocate, run)
-
-
-@cache
-def _run_of(place: Place) -> str:
-    """Name the run that a place belongs to: one for each distribution, and one for the rest."""
-    return "/".join((str(place.group), place.name, place.info))
+def _piece(folder: str, source: str, rows: list[Row]) -> Piece:
+    return Piece(folder, source, len(rows), sum(row[2] for row in rows), packed(rows))
 
 
 def disk(found: Found) -> Disk:

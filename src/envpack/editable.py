@@ -165,7 +165,7 @@ def stray_paths(
     Those of easy-install.pth that an `.egg-link` accounts for are none either.
     """
     site = environment.site_packages
-    known = {row.name for each in distributions if each.editable for row in each.rows}
+    known = {row.name for each in distributions if each.editable for row in each.rows()}
     linked = {link.code for link in egg_links(environment)}
     found = []
     for name in sorted(os.listdir(os.path.join(environment.root, site))):
@@ -195,7 +195,7 @@ def _subjects(
         folder = os.path.join(environment.root, environment.site_packages, each.info)
         metadata = os.path.join(folder, "METADATA")
         source = source_of(each) or (link.source if link else None)
-        old = {row.name for row in each.rows if row.name is not None}
+        old = {row.name for row in each.rows() if row.name is not None}
         if os.path.isdir(folder):
             old |= {f"{environment.site_packages}/{each.info}/{n}" for n in os.listdir(folder)}
         only = f"its hook `{hooks.opaque}` works through code" if hooks.opaque else ""

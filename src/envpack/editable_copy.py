@@ -49,7 +49,7 @@ def installed_files(
 ) -> dict[str, str]:
     """Return what the environment itself holds of a distribution, without `hooks` and RECORD."""
     site, root = environment.site_packages, environment.root
-    names = {row.name for row in distribution.rows if row.name is not None}
+    names = {row.name for row in distribution.rows() if row.name is not None}
     folder = f"{site}/{distribution.info}"
     if os.path.isdir(os.path.join(root, folder)):
         names |= {f"{folder}/{below}" for below, _ in files_below(os.path.join(root, folder))}

@@ -71,7 +71,7 @@ def hooks_of(environment: Environment, distribution: Distribution) -> Hooks:
     namespaces: list[tuple[str, str]] = []
     files: list[str] = []
     opaque = ""
-    for row in distribution.rows:
+    for row in distribution.rows():
         if row.name is None or os.path.dirname(row.name) != site or not row.name.endswith(".pth"):
             continue
         pth = os.path.join(environment.root, row.name)

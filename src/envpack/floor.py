@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from envpack.model import Need, View
+from envpack.libraries import Need
+from envpack.model import View
 from envpack.relocate._elf_read import (
     DT_NEEDED,
     DT_RPATH,

@@ -5,34 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from envpack.interpreter import Interpreter
-from envpack.model import Alias, Digests, Editable, Entry, LeftOut, Libraries, Need, Package
+from envpack.libraries import Libraries, Need
+from envpack.model import Alias, Digest, Editable, Entry, LeftOut, Package
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
 _BATCH = 1000
 
 
-def content_digest(entries: Iterable[Entry], digests: Digests) -> str:
-    """Return the sha256 over name, mode, kind and content of every member but the manifest.
+class ContentDigest:
+    """The sha256 over name, mode, kind and content of every member but the manifest.
 
     It is the same for every format, compressor and level, and for every way to store an alias.
     """
-    total = hashlib.sha256()
-    lines = (
-        f"{entry.name}\0{'755' if entry.executable else '644'}"
-        f"\0{'alias' if isinstance(entry.content, Alias) else 'file'}"
-        f"\0{digests[entry.name].sha256}\n"
-        for entry in entries
-        if entry.name != NAME
-    )
-    while batch := "".join(islice(lines, _BATCH)):
-        total.update(batch.encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
+
+    def __init__(self) -> None:
+        self._total = hashlib.sha256()
+        self._lines: list[str] = []
+
+    def add(self, entry: Entry, digest: Digest) -> None:
+        """Count the next member in."""
+        mode = "755" if entry.executable else "644"
+        kind = "alias" if isinstance(entry.content, Alias) else "file"
+        self._lines.append(f"{entry.name}\0{mode}\0{kind}\0{digest.sha256}\n")
+        if len(self._lines) == _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._total.update("".join(self._lines).encode("utf-8", "surrogateescape"))
+        self._lines.clear()
+
+    def hexdigest(self) -> str:
+        """Return the digest of all members so far."""
+        self._flush()
+        return self._total.hexdigest()
 
 
 def describe_interpreter(interpreter: Interpreter) -> dict[str, Any]:
@@ -96,38 +107,44 @@ def describe_left_out(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
 
 
 def manifest_maker(
-    entries: Sequence[Entry],
     interpreter: Interpreter,
     packages: Sequence[Package],
     editables: Sequence[Editable],
     libraries: Libraries,
     version: str,
-) -> Callable[[Digests], bytes]:
-    """Return the maker of the manifest from the digests of all members before it.
+) -> Callable[[str, Iterable[tuple[Entry, Digest]]], Iterator[bytes]]:
+    """Return the maker of the manifest from the archive's digest and the members before it.
 
     `version` is envpack's own.
     """
 
-    def make(digests: Digests) -> bytes:
-        files = {
-            entry.name: {
-                "sha256": digests[entry.name].sha256,
-                "size": digests[entry.name].size,
-                "executable": entry.executable,
-            }
-            for entry in entries
-        }
-        manifest = {
+    def make(digest: str, members: Iterable[tuple[Entry, Digest]]) -> Iterator[bytes]:
+        about = {
             "schema": SCHEMA,
             "envpack": version,
-            "digest": content_digest(entries, digests),
+            "digest": digest,
             "platform": str(interpreter.target),
             "interpreter": describe_interpreter(interpreter),
             "packages": [{"name": p.name, "version": p.version} for p in packages],
             "editables": [describe_editable(editable) for editable in editables],
             "libraries": describe_libraries(libraries),
-            "files": files,
+            "files": {},
         }
-        return json.dumps(manifest, separators=(",", ":")).encode() + b"\n"
+        head, tail = _json(about).removesuffix("}}"), "}}\n"
+        yield head.encode()
+        lines = (
+            f'{json.dumps(entry.name)}:{{"sha256":"{own.sha256}","size":{own.size}'
+            f',"executable":{"true" if entry.executable else "false"}}}'
+            for entry, own in members
+        )
+        comma = ""
+        while batch := list(islice(lines, _BATCH)):
+            yield (comma + ",".join(batch)).encode()
+            comma = ","
+        yield tail.encode()
 
     return make
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

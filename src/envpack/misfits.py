@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from envpack.floor import exceeds
-from envpack.model import Format, Libraries, Need, Plan
+from envpack.libraries import Libraries, Need
+from envpack.model import Format, Plan
 from envpack.presets import Host, Preset
 
 
@@ -11,12 +14,17 @@ def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
     """Say what is lost of an archive in this format on some systems."""
     if kind.name != "zip":
         return ()
-    seen: dict[str, str] = {}
+    hashes = sorted(hash(entry.name.casefold()) for entry in plan.entries)
+    twice = {one for one, other in pairwise(hashes) if one == other}
+    if not twice:
+        return ()
+    names: dict[str, str] = {}
     pairs = []
     for entry in plan.entries:
-        other = seen.setdefault(entry.name.casefold(), entry.name)
-        if other != entry.name:
-            pairs.append((other, entry.name))
+        if hash(key := entry.name.casefold()) in twice:
+            other = names.setdefault(key, entry.name)
+            if other != entry.name:
+                pairs.append((other, entry.name))
     if not pairs:
         return ()
     one, other = pairs[0]

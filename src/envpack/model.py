@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 from envpack.kept import Packed, Seam
+from envpack.libraries import Libraries
 from envpack.parallel import Pool
 
 
@@ -74,29 +75,42 @@ class Inline:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Bytes that follow from the digests of the members before it (RECORD, the manifest).
+    """Bytes that follow from the digests of members before it, as RECORD does.
 
-    `inputs` are the names of members that it asks for, planned or not, None if it may ask for any.
-    `seed` differs between two that make different bytes of the same digests.
+    It may ask for those of its own run, and for those whose names are in `beyond`. `seed` differs
+    between two that make different bytes of the same digests.
     """
 
     make: Callable[[Digests], bytes]
-    inputs: tuple[str, ...] | None = None
+    beyond: frozenset[str] = frozenset()
     seed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The last entry, which tells of all before it: the manifest.
+
+    `make(digest, members)` yields its bytes; `digest` identifies the content of the archive, and
+    `members` are all before it, in order.
+    """
+
+    make: Callable[[str, Iterable[tuple[Entry, Digest]]], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
     """Another name of the entry `target`, which comes earlier in the plan.
 
-    `symlink` is the relative link text the source had, for `--links symlink`.
+    `symlink` is the relative link text the source had, for `--links symlink`, and `content` what
+    both names stand for.
     """
 
     target: str
     symlink: str
+    content: Disk | Inline
 
 
-Content: TypeAlias = Disk | Inline | Derived | Alias
+Content: TypeAlias = Disk | Inline | Derived | Summary | Alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,46 @@ class Entry:
     executable: bool = False
     relocate: bool = True
     run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring entries that are packed as one unit; made anew each time they are asked for.
+
+    `looked_up` is whether an entry of it asks for the digests of others by name.
+    """
+
+    name: str
+    count: int
+    make: Callable[[], Iterable[Entry]]
+    looked_up: bool
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.make())
+
+
+class Entries(Protocol):
+    """All entries of a plan, in order; there may be too many to hold them at once."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is on disk or decided."""
+        ...
+
+    @property
+    def beyond(self) -> frozenset[str]:
+        """The names that entries of other runs ask for."""
+        ...
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Entry]: ...
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the same, run by run."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,64 +265,6 @@ class Package:
     version: str
 
 
-class Wish(NamedTuple):
-    """A shared library by its soname, and the first file of the archive that wants it."""
-
-    soname: str
-    file: str
-
-
-class Licensed(NamedTuple):
-    """A carried file, the package it came in, and its licence's name in the archive.
-
-    `package` and `licence` are "" where this machine does not tell.
-    """
-
-    file: str
-    package: str
-    licence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """A carried store of certificates: its name in the archive, where it was, how many it has."""
-
-    file: str
-    source: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A version, as `2.28`, and the file that wants it."""
-
-    version: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Libraries:
-    """What becomes of the shared libraries that the files of an archive want.
-
-    `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
-    `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
-    files by name, and `bare` absolute library names that lose their directories. `floor` says in
-    sentences what the other machine must have at least, `glibc` and `glibcxx` as versions.
-    `licences` has all that is carried.
-    """
-
-    carried: tuple[str, ...] = ()
-    missing: tuple[Wish, ...] = ()
-    host: tuple[Wish, ...] = ()
-    rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    bare: frozenset[str] = frozenset()
-    floor: tuple[str, ...] = ()
-    glibc: Need | None = None
-    glibcxx: Need | None = None
-    licences: tuple[Licensed, ...] = ()
-    certificates: Certificates | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that will be written, in order, and everything that will not, with reasons.
@@ -279,13 +275,13 @@ class Plan:
     `scrubbed` names the files that credentials were taken out of.
     """
 
-    entries: tuple[Entry, ...]
+    entries: Entries
     moves: tuple[Move, ...]
     needles: tuple[str, ...]
     mtime: int
     packages: tuple[Package, ...] = ()
     editables: tuple[Editable, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: Collection[LeftOut] = ()
     clashes: tuple[Clash, ...] = ()
     outside: tuple[tuple[str, str], ...] = ()
     libraries: Libraries = field(default_factory=Libraries)

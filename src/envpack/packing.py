@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
-from envpack import manifest
 from envpack.bytecode import compile_plan
 from envpack.cache import Cache
 from envpack.distributions import Distribution, distributions_in
@@ -23,7 +22,7 @@ from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
 from envpack.listener import Listener, Silent
 from envpack.misfits import misfits, surprises
-from envpack.model import Disk, Entry, Format, Inline, Plan
+from envpack.model import Entry, Format, Plan
 from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
 from envpack.output import check_output, written_aside
@@ -191,7 +190,6 @@ def _keeper(cache: Cache | None, plan: Plan, options: Options) -> Keeper | None:
         engine=f"{options.kind.name}, {engine}",
         arcroot=options.arcroot,
         link=options.link,
-        planned=frozenset(entry.name for entry in plan.entries),
         begun=time.time_ns(),
     )
 
@@ -206,7 +204,7 @@ def _write(
 ) -> int:
     """Write the archive and return its bytes."""
     keeper = _keeper(cache, plan, options)
-    listener.planned(len(plan.entries), _planned_size(plan))
+    listener.planned(len(plan.entries), plan.entries.size)
     with Pool(options.jobs) as pool:
         items = stream(
             plan,
@@ -292,12 +290,6 @@ def _uv_entries(environment: Environment, scratch: str, uv: Callable[[], Uv]) ->
     return (Entry("bin/uv", content, executable=True, relocate=False),)
 
 
-def _planned_size(plan: Plan) -> int:
-    contents = [entry.content for entry in plan.entries]
-    on_disk = sum(content.size for content in contents if isinstance(content, Disk))
-    return on_disk + sum(len(c.data) for c in contents if isinstance(c, Inline))
-
-
 def _report(
     environment: Environment,
     plan: Plan,
@@ -308,8 +300,7 @@ def _report(
     output_size: int,
 ) -> PackReport:
     kind, preset = options.kind, options.preset
-    digests = outcome.digests
-    done = len(digests) == len(plan.entries)
+    done = bool(outcome.digest)
     return PackReport(
         environment=env,
         output=target,
@@ -319,9 +310,9 @@ def _report(
         packages=plan.packages,
         editables=plan.editables,
         files=len(plan.entries),
-        size=outcome.size if done else _planned_size(plan),
+        size=outcome.size if done else plan.entries.size,
         output_size=output_size,
-        digest=manifest.content_digest(plan.entries, digests) if done else "",
+        digest=outcome.digest,
         edited=outcome.edited,
         edits=outcome.edits,
         left_out=plan.left_out,

@@ -23,17 +23,16 @@ from envpack.draft import (
     RECORD,
     REST,
     Draft,
-    Owners,
     Place,
     disk_at,
     name_below,
     place_of,
 )
 from envpack.editable import Replacement
+from envpack.entries import Batches
 from envpack.environment import Environment
 from envpack.errors import EnvironmentFault, SourceFault
 from envpack.model import (
-    Derived,
     Entry,
     Inline,
     LeftOut,
@@ -41,15 +40,18 @@ from envpack.model import (
     Package,
     Plan,
     Reason,
+    Summary,
 )
 from envpack.native_host import BundleLibs
-from envpack.records import derived_record, names_local_path, without_credentials
+from envpack.owners import Owners
+from envpack.records import Record, names_local_path, without_credentials
 from envpack.select import Filter, environment_reason, excluded, interpreter_reason
 from envpack.version import VERSION
 from envpack.walk import Found, FoundDirectoryLink, walk
 
 _PYTHON = re.compile(r"bin/python(\d(\.\d+)?)?$")
 _OWN = "envpack"
+_CACHED = "__pycache__/"
 
 
 def make_plan(
@@ -81,19 +83,21 @@ def make_plan(
     folder = environment.site_packages
     draft = Draft((environment.root, interpreter.prefix), cache_dir)
     packages: list[Package] = []
+    records: list[Record] = []
     if starter is None:
-        packages += _add_interpreter(draft, environment, {dist.name for dist in distributions})
+        shadowing = {dist.name for dist in distributions}
+        packages += _add_interpreter(draft, records, environment, shadowing)
     elif environment.system_site:
         raise EnvironmentFault(
             "the environment uses packages of its base interpreter, which --no-python leaves out",
             hint="make it anew without --system-site-packages",
         )
     for replacement in replacements:
-        _add_replacement(draft, environment.site_packages, replacement)
+        _add_replacement(draft, records, environment.site_packages, replacement)
     replaced = {replacement.editable.name for replacement in replacements if replacement.info}
     kept = [dist for dist in distributions if dist.name not in replaced]
     hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
-    _add_environment(draft, environment, kept, hooks, skip_paths)
+    _add_environment(draft, records, environment, kept, hooks, skip_paths)
     if filters or brought:
         draft.remove_all(partial(_why_filtered, filters, brought))
     for entry in _own_entries(environment, starter):
@@ -113,16 +117,17 @@ def make_plan(
     moves = _moves(environment, replacements)
     needles = _needles(environment, replacements)
     libraries, warnings = add_libraries(draft, environment, moves, needles, bundle)
-    entries = draft.finish()
-    maker = manifest.manifest_maker(entries, interpreter, packages, editables, libraries, VERSION)
+    _settle_records(draft, records)
+    maker = manifest.manifest_maker(interpreter, packages, editables, libraries, VERSION)
+    summary = Entry(manifest.NAME, Summary(maker), relocate=False)
     return Plan(
-        entries=(*entries, Entry(manifest.NAME, Derived(maker), relocate=False)),
+        entries=Batches(draft.finish(), summary),
         moves=moves,
         needles=needles,
         mtime=mtime,
         packages=tuple(packages),
         editables=editables,
-        left_out=tuple(draft.left_out),
+        left_out=draft.left_out,
         clashes=tuple(draft.clashes),
         outside=tuple(draft.outside),
         libraries=libraries,
@@ -159,7 +164,9 @@ def _own_entries(environment: Environment, starter: str | None) -> tuple[Entry, 
     )
 
 
-def _add_interpreter(draft: Draft, environment: Environment, shadowing: set[str]) -> list[Package]:
+def _add_interpreter(
+    draft: Draft, records: list[Record], environment: Environment, shadowing: set[str]
+) -> list[Package]:
     """Enter the interpreter, with its own packages if the environment uses them.
 
     A package of the interpreter stays out if the environment has one of the same name, whatever
@@ -183,7 +190,7 @@ def _add_interpreter(draft: Draft, environment: Environment, shadowing: set[str]
         if reason is not None:
             draft.leave(found, reason)
         elif owner is not None and found.name == f"{folder}/{owner.info}/RECORD":
-            continue
+            continue  # one is made
         elif not _PYTHON.match(found.name):
             place = INTERPRETER if owner is None else place_of(owner)
             draft.add_found(found, place, "interpreter", root=interpreter.prefix)
@@ -191,7 +198,7 @@ def _add_interpreter(draft: Draft, environment: Environment, shadowing: set[str]
     if not environment.system_site:
         return []
     taken = [dist for dist in dists if dist.name not in shadowing]
-    _add_records(draft, folder, taken, "interpreter")
+    _add_records(draft, records, folder, taken, "interpreter")
     return [Package(dist.name, dist.version) for dist in taken]
 
 
@@ -226,7 +233,9 @@ def _add_python(draft: Draft, path: str, minor: str) -> None:
         draft.add(entry, INTERPRETER, "interpreter", target="bin/python")
 
 
-def _add_replacement(draft: Draft, folder: str, replacement: Replacement) -> None:
+def _add_replacement(
+    draft: Draft, records: list[Record], folder: str, replacement: Replacement
+) -> None:
     """Enter the real files of an editable, with a RECORD of their own."""
     name = replacement.editable.name
     place = Place(1, name, replacement.info) if replacement.info else REST
@@ -243,12 +252,12 @@ def _add_replacement(draft: Draft, folder: str, replacement: Replacement) -> Non
     rows = [
         RecordRow(posixpath.relpath(m, folder), m, hashed=True) for m in sorted([*members, record])
     ]
-    content = derived_record(rows, record)
-    draft.add(Entry(record, content, relocate=False), place, name, rank=RECORD)
+    _add_record(draft, records, Record(record, lambda: rows), place, name)
 
 
 def _add_environment(
     draft: Draft,
+    records: list[Record],
     environment: Environment,
     kept: Sequence[Distribution],
     hooks: frozenset[str],
@@ -258,12 +267,7 @@ def _add_environment(
     folder = environment.site_packages
     owners = Owners(folder, kept)
     inside = folder + "/"
-    real = (os.path.realpath(path) for path in skip_paths)
-    skip = {name for path in real if (name := name_below(path, environment.root)) is not None}
-    draft.left_out += [LeftOut(name, Reason.OUTPUT) for name in sorted(skip)]
-    if os.path.islink(os.path.join(environment.root, "lib64")):
-        skip.add("lib64")
-    for found in walk(environment.root, skip=frozenset(skip)):
+    for found in walk(environment.root, skip=_passed_over(draft, environment, skip_paths)):
         name = found.name
         if name.startswith("lib64/"):
             name = "lib/" + name[len("lib64/") :]
@@ -292,7 +296,20 @@ def _add_environment(
             draft.add_found(found, place, "environment", root=environment.root, name=name)
     for dist in kept:
         _fix_direct_url(draft, folder, dist)
-    _add_records(draft, folder, kept, "environment")
+    _add_records(draft, records, folder, kept, "environment")
+
+
+def _passed_over(
+    draft: Draft, environment: Environment, skip_paths: Iterable[str]
+) -> frozenset[str]:
+    """Return the names in an environment that a walk need not enter."""
+    real = (os.path.realpath(path) for path in skip_paths)
+    skip = {name for path in real if (name := name_below(path, environment.root)) is not None}
+    for name in sorted(skip):
+        draft.left_out.append(LeftOut(name, Reason.OUTPUT))
+    if os.path.islink(os.path.join(environment.root, "lib64")):
+        skip.add("lib64")
+    return frozenset(skip)
 
 
 def _fix_direct_url(draft: Draft, folder: str, dist: Distribution) -> None:
@@ -307,20 +324,42 @@ def _fix_direct_url(draft: Draft, folder: str, dist: Distribution) -> None:
         draft.scrubbed.append(name)
 
 
-def _add_records(draft: Draft, folder: str, dists: Sequence[Distribution], origin: str) -> None:
+def _add_records(
+    draft: Draft,
+    records: list[Record],
+    folder: str,
+    dists: Sequence[Distribution],
+    origin: str,
+) -> None:
     """Enter a RECORD for each that had one, to be made from what is really written."""
-    left = {item.name for item in draft.left_out}
     for dist in dists:
-        if not dist.rows:
-            continue
-        name = f"{folder}/{dist.info}/RECORD"
-        for row in dist.rows:
-            absent = row.name != name and (row.name is None or row.name not in draft)
-            if absent and row.name not in left and "__pycache__/" not in row.path:
+        if dist.record:
+            record = Record(f"{folder}/{dist.info}/RECORD", dist.rows)
+            _add_record(draft, records, record, place_of(dist), origin)
+
+
+def _add_record(
+    draft: Draft, records: list[Record], record: Record, place: Place, origin: str
+) -> None:
+    """Hold the place of a RECORD; what it says is settled when all else is."""
+    records.append(record)
+    draft.add(Entry(record.name, Inline(b""), relocate=False), place, origin, rank=RECORD)
+
+
+def _settle_records(draft: Draft, records: Sequence[Record]) -> None:
+    """Find out what each RECORD asks of other runs, and what it names that is gone."""
+    left = {item.name for item in draft.left_out if item.reason is not Reason.BYTECODE}
+    for record in records:
+        place, beyond = draft.place(record.name), set()
+        for row in record.rows():
+            other = None if row.name is None else draft.place(row.name)
+            if row.name is not None and other is not None:
+                if other != place:
+                    beyond.add(row.name)
+            elif row.name != record.name and row.name not in left and _CACHED not in row.path:
                 draft.left_out.append(LeftOut(row.name or row.path, Reason.MISSING))
-        content = derived_record(dist.rows, name)
-        entry = Entry(name, content, relocate=False)
-        draft.add(entry, place_of(dist), origin, rank=RECORD)
+        if place is not None:
+            draft.replace_content(record.name, record.content(frozenset(beyond)))
 
 
 def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tuple[Move, ...]:

@@ -110,7 +110,7 @@ def written(
         outcome.edited += 1
         outcome.edits.update({edit.why for edit in prepared.edits})
     if prepared.data is not None and prepared.digest is not None:
-        outcome.digests[entry.name] = prepared.digest
+        outcome.digests.append(prepared.digest)
         _note_leaks(outcome, prepared, prepared.leaks)
         yield Member(name, prepared.size, entry.executable, (prepared.data,))
         return
@@ -126,7 +126,7 @@ def written(
 
     yield Member(name, prepared.size, entry.executable, blocks(entry.content))
     stream.feed(b"", last=True)
-    outcome.digests[entry.name] = Digest(total.hexdigest(), prepared.size)
+    outcome.digests.append(Digest(total.hexdigest(), prepared.size))
     _note_leaks(outcome, prepared, stream.found)
 
 

@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from envpack.distributions import RecordRow
@@ -21,34 +23,36 @@ from envpack.model import Derived, Digests
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
 
 
-def derived_record(rows: Sequence[RecordRow], own_name: str) -> Derived:
-    """Return a RECORD as content; `own_name` is its own name in the archive."""
-    names = [row.name for row in rows if row.name is not None and row.name != own_name]
-    paths = "\0".join([row.path for row in rows]).encode("utf-8", "surrogateescape")
-    seed = hashlib.sha256(paths).hexdigest()
-    return Derived(record_maker(rows, own_name), tuple(names), seed)
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A RECORD to be made: its own name in the archive, and what reads its rows."""
+
+    name: str
+    rows: Callable[[], Iterable[RecordRow]]
+
+    def content(self, beyond: frozenset[str]) -> Derived:
+        """Return it as content that asks other runs for the digests of `beyond`.
+
+        Rows whose file is not in the archive are dropped, all others carry the sha256 and the size
+        of what was really written, so that a file that was edited, here or by the user, verifies.
+        Its own row has neither.
+        """
+        paths = hashlib.sha256()
+        for row in self.rows():
+            paths.update(f"{row.path}\0".encode("utf-8", "surrogateescape"))
+        return Derived(partial(rewritten, self.rows, self.name), beyond, paths.hexdigest())
 
 
-def record_maker(rows: Sequence[RecordRow], own_name: str) -> Callable[[Digests], bytes]:
-    """Return the maker of a RECORD from the digests of the members it names.
-
-    Rows whose file is not in the archive are dropped, all others carry the sha256 and the size of
-    what was really written, so that a file that was edited, here or by the user, verifies.
-    `own_name` is RECORD's own name in the archive, whose row has neither.
-    """
-
-    def make(digests: Digests) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        for row in rows:
-            if row.name == own_name:
-                writer.writerow((row.path, "", ""))
-            elif row.name is not None and row.name in digests:
-                digest = digests[row.name]
-                writer.writerow((row.path, f"sha256={_urlsafe(digest.sha256)}", digest.size))
-        return text.getvalue().encode("utf-8", "surrogateescape")
-
-    return make
+def rewritten(rows: Callable[[], Iterable[RecordRow]], own_name: str, digests: Digests) -> bytes:
+    """Return a RECORD of the rows whose names are in `digests`."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows():
+        if row.name == own_name:
+            writer.writerow((row.path, "", ""))
+        elif row.name is not None and (digest := digests.get(row.name)) is not None:
+            writer.writerow((row.path, f"sha256={_urlsafe(digest.sha256)}", digest.size))
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _urlsafe(sha256: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from envpack.interpreter import Interpreter
+from envpack.libraries import Libraries
 from envpack.manifest import (
     describe_editable,
     describe_interpreter,
     describe_left_out,
     describe_libraries,
 )
-from envpack.model import Clash, Editable, EditableForm, Leak, LeftOut, Libraries, Package
+from envpack.model import Clash, Editable, EditableForm, Leak, LeftOut, Package
 
 SCHEMA = "envpack.pack/1"
 
@@ -42,7 +44,7 @@ class PackReport:
     digest: str
     edited: int
     edits: Counter[str]
-    left_out: tuple[LeftOut, ...]
+    left_out: Collection[LeftOut]
     clashes: tuple[Clash, ...]
     outside: tuple[tuple[str, str], ...]
     libraries: Libraries

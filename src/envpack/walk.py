@@ -41,18 +41,18 @@ class FoundDirectoryLink(NamedTuple):
 
 
 def walk(root: str, *, skip: frozenset[str] = frozenset()) -> Iterator[Found | FoundDirectoryLink]:
-    """Yield every file below `root`, sorted by name within each directory.
+    """Yield every file below `root`: those of a directory by name, then its directories' by name.
 
     Links to directories are followed, as there are no links in an archive. Names in `skip`,
     relative to the root, are passed over with all that is below them. Raises SourceFault for an
     unreadable directory and for a link that leads back into itself.
     """
     # A stack instead of recursion: each file would pass through as many generators as it is deep.
-    above: tuple[_Key, ...] = ()
-    levels = [(_listed(root), "", above)]
-    while levels:
-        items, prefix, above = levels[-1]
-        for item in items:
+    waiting: list[tuple[str, str, tuple[_Key, ...]]] = [(root, "", ())]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        below = []
+        for item in _listed(folder):
             name = prefix + item.name
             if name in skip:
                 continue
@@ -60,26 +60,23 @@ def walk(root: str, *, skip: frozenset[str] = frozenset()) -> Iterator[Found | F
                 if item.is_symlink():
                     found, key = _link(item, name, above)
                     yield found
-                    if key is None:
-                        continue
-                    above = (*above, key)
-                elif not item.is_dir(follow_symlinks=False):
+                    if key is not None:
+                        below.append((item.path, name + "/", (*above, key)))
+                elif item.is_dir(follow_symlinks=False):
+                    below.append((item.path, name + "/", above))
+                else:
                     status = item.stat(follow_symlinks=False)
                     kind = "file" if stat.S_ISREG(status.st_mode) else "special"
                     yield _found(name, item.path, status, kind=kind)
-                    continue
             except OSError as error:
                 raise SourceFault(f"cannot read `{item.path}`: {error.strerror}") from error
-            levels.append((_listed(item.path), name + "/", above))
-            break
-        else:
-            levels.pop()
+        waiting += reversed(below)
 
 
-def _listed(folder: str) -> Iterator[os.DirEntry[str]]:
+def _listed(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as scan:
-            return iter(sorted(scan, key=lambda item: item.name))
+            return sorted(scan, key=lambda item: item.name)
     except OSError as error:
         raise SourceFault(f"cannot list `{folder}`: {error.strerror}") from error
 

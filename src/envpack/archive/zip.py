@@ -7,11 +7,13 @@ behind a member (no data descriptors): its local header is written again when th
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import version
-from typing import BinaryIO, NamedTuple
+from tempfile import SpooledTemporaryFile
+from typing import IO, BinaryIO, NamedTuple
 
 from envpack.archive import deflate
 from envpack.archive.blocks import BLOCK, contents, gathered, mode_of, runs_of
@@ -32,6 +34,7 @@ from envpack.parallel import Pool
 _WHOLE = 8 * 1024 * 1024
 _PER_MEMBER = 4096
 _AHEAD = 2 * _WHOLE
+_IN_MEMORY = 4 * 1024 * 1024
 
 
 class Level(NamedTuple):
@@ -135,13 +138,16 @@ def _member_tasks(
 class _Writer:
     """Writes pieces and headers to a seekable file, and the central directory at the end."""
 
-    def __init__(self, file: BinaryIO, mtime: int, *, limit: int, many: int) -> None:
+    def __init__(
+        self, file: BinaryIO, central: IO[bytes], mtime: int, *, limit: int, many: int
+    ) -> None:
         self._file = file
         self._dos = dos_time(mtime)
         self._limit = limit
         self._many = many
         self._offset = 0
-        self._central: list[bytes] = []
+        self._central = central
+        self._count = 0
         self._record: Record | None = None
         self._start = 0
         self._run: list[Record] = []
@@ -162,7 +168,8 @@ class _Writer:
         packed.copy_to(self._file.fileno())
         packed.release()
         records = [Record.of(facts, self._offset) for facts in packed.facts["members"]]
-        self._central += [record.central(self._limit) for record in records]
+        self._central.writelines(record.central(self._limit) for record in records)
+        self._count += len(records)
         self._start = self._offset = self._offset + packed.size
         self._file.seek(self._offset)
 
@@ -193,7 +200,8 @@ class _Writer:
                 self._file.seek(record.offset)
                 self._file.write(record.local())
                 self._file.seek(self._offset)
-            self._central.append(record.central(self._limit))
+            self._central.write(record.central(self._limit))
+            self._count += 1
             self._run.append(record)
 
     def _begun(self, piece: _Piece) -> Record:
@@ -216,9 +224,10 @@ class _Writer:
     def close(self) -> None:
         """Write the central directory and its end records."""
         start = self._offset
-        self._file.writelines(self._central)
-        size = sum(map(len, self._central))
-        self._file.write(end_records(len(self._central), size, start, self._limit, self._many))
+        size = self._central.tell()
+        self._central.seek(0)
+        shutil.copyfileobj(self._central, self._file)
+        self._file.write(end_records(self._count, size, start, self._limit, self._many))
 
 
 class ZipFormat:
@@ -259,8 +268,9 @@ class ZipFormat:
         tasks = _tasks(items, level or DEFAULT_LEVEL, self._whole)
         budget = max(_AHEAD, deflate.budget(pool, BLOCK))
         # Reading too, as what becomes of a run is read back to be kept.
-        with open(target, "x+b") as file:
-            writer = _Writer(file, mtime, limit=self._limit, many=self._many)
+        # The central directory takes 100 bytes a member: many do not stay in memory.
+        with open(target, "x+b") as file, SpooledTemporaryFile(_IN_MEMORY) as central:
+            writer = _Writer(file, central, mtime, limit=self._limit, many=self._many)
             for piece in pool.ordered(tasks, budget=budget):
                 writer.put(piece)
             writer.close()

@@ -14,7 +14,7 @@ from envpack.model import EditableForm
 from envpack.select import Filter
 
 if TYPE_CHECKING:
-    from envpack.model import Libraries
+    from envpack.libraries import Libraries
     from envpack.report import PackReport
 
 _SHOWN = 5

@@ -1,0 +1,137 @@
+"""The entries of a plan: a list where there are few, rows packed by folder where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, groupby
+from typing import NamedTuple
+
+from envpack.model import Alias, Derived, Disk, Entry, Inline, Run, Summary
+from envpack.rows import unpacked
+
+
+class EntryList:
+    """Entries that are all there."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = tuple(entries)
+        self._runs = [
+            _run(name, tuple(group)) for name, group in groupby(entries, key=lambda each: each.run)
+        ]
+        self.size = sum(size_of(entry) for entry in entries)
+        self.beyond = _asked(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def runs(self) -> Iterator[Run]:
+        """Yield them run by run."""
+        return iter(self._runs)
+
+
+def _run(name: str, entries: tuple[Entry, ...]) -> Run:
+    special = any(isinstance(entry.content, Alias | Derived) for entry in entries)
+    return Run(name, len(entries), partial(iter, entries), special)
+
+
+def _asked(entries: Iterable[Entry]) -> frozenset[str]:
+    """Return the names whose digests entries ask for, and which may be in another run."""
+    found: set[str] = set()
+    for entry in entries:
+        if isinstance(entry.content, Derived):
+            found |= entry.content.beyond
+        elif isinstance(entry.content, Alias):
+            found.add(entry.content.target)
+    return frozenset(found)
+
+
+def size_of(entry: Entry) -> int:
+    """Return the bytes of an entry that is on disk or decided, 0 of any other."""
+    if isinstance(entry.content, Disk):
+        return entry.content.size
+    return len(entry.content.data) if isinstance(entry.content, Inline) else 0
+
+
+class Piece(NamedTuple):
+    """Regular files of one folder of the archive, which lie in one folder of this machine.
+
+    `files` is how many, `size` sums their bytes. `rows` has for each, packed: its base name,
+    whether it is executable, size, mtime, its path if that has another base name, its identity.
+    """
+
+    folder: str
+    source: str
+    files: int
+    size: int
+    rows: bytes
+
+    def entries(self, run: str = "") -> Iterator[Entry]:
+        """Make the entries, in the order of their rows."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        source = f"{self.source}/"
+        for base, executable, size, mtime_ns, path, *identity in unpacked(self.rows):
+            disk = Disk(path or source + base, size, mtime_ns, tuple(identity))
+            yield Entry(prefix + base, disk, executable, True, run)
+
+
+class Batch(NamedTuple):
+    """A run as a draft leaves it: pieces, single entries among them by name, and what is last."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+    singles: tuple[Entry, ...]
+    last: tuple[Entry, ...]
+
+    def entries(self) -> Iterator[Entry]:
+        """Make the entries, folder by folder."""
+        folders: dict[str, tuple[list[Piece], list[Entry]]] = {}
+        for piece in self.pieces:
+            folders.setdefault(piece.folder, ([], []))[0].append(piece)
+        for entry in self.singles:
+            folders.setdefault(entry.name.rpartition("/")[0], ([], []))[1].append(entry)
+        for folder in sorted(folders, key=lambda folder: folder.split("/")):
+            pieces, singles = folders[folder]
+            if len(pieces) == 1 and not singles:
+                yield from pieces[0].entries(self.name)
+                continue
+            found = chain(singles, *(piece.entries(self.name) for piece in pieces))
+            yield from sorted(found, key=lambda entry: entry.name)
+        yield from self.last
+
+    def run(self) -> Run:
+        """Return it as a run."""
+        count = sum(piece.files for piece in self.pieces) + len(self.singles) + len(self.last)
+        own = (*self.singles, *self.last)
+        special = any(isinstance(entry.content, Alias | Derived) for entry in own)
+        return Run(self.name, count, self.entries, special)
+
+
+class Batches:
+    """Entries as a draft leaves them, and a summary behind them."""
+
+    def __init__(self, batches: Iterable[Batch], summary: Entry) -> None:
+        self._batches = tuple(batches)
+        self._summary = summary
+        assert isinstance(summary.content, Summary)
+        pieces = chain.from_iterable(batch.pieces for batch in self._batches)
+        singles = [entry for batch in self._batches for entry in (*batch.singles, *batch.last)]
+        self.size = sum(piece.size for piece in pieces) + sum(map(size_of, singles))
+        runs = list(self.runs())
+        self._count = sum(map(len, runs))
+        self.beyond = _asked(singles)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        return chain.from_iterable(self.runs())
+
+    def runs(self) -> Iterator[Run]:
+        """Yield them run by run."""
+        for batch in self._batches:
+            yield batch.run()
+        yield _run(self._summary.run, (self._summary,))

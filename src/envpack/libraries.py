@@ -1,0 +1,65 @@
+"""What becomes of the shared libraries that the files of an archive want."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Wish(NamedTuple):
+    """A shared library by its soname, and the first file of the archive that wants it."""
+
+    soname: str
+    file: str
+
+
+class Licensed(NamedTuple):
+    """A carried file, the package it came in, and its licence's name in the archive.
+
+    `package` and `licence` are "" where this machine does not tell.
+    """
+
+    file: str
+    package: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A carried store of certificates: its name in the archive, where it was, how many it has."""
+
+    file: str
+    source: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A version, as `2.28`, and the file that wants it."""
+
+    version: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What becomes of the shared libraries that the files of an archive want.
+
+    `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
+    `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
+    files by name, and `bare` absolute library names that lose their directories. `floor` says in
+    sentences what the other machine must have at least, `glibc` and `glibcxx` as versions.
+    `licences` has all that is carried.
+    """
+
+    carried: tuple[str, ...] = ()
+    missing: tuple[Wish, ...] = ()
+    host: tuple[Wish, ...] = ()
+    rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: frozenset[str] = frozenset()
+    floor: tuple[str, ...] = ()
+    glibc: Need | None = None
+    glibcxx: Need | None = None
+    licences: tuple[Licensed, ...] = ()
+    certificates: Certificates | None = None
