@@ -20,7 +20,8 @@ import time
 import zipfile
 from pathlib import Path
 
-from bench import CHECKOUT, BenchError, called, say
+from bench import CHECKOUT
+from benching.measure import BenchError, called, say
 
 sys.path.insert(0, CHECKOUT)
 

@@ -20,7 +20,11 @@ import tarfile
 import tempfile
 import time
 
-from bench import CHECKOUT, REFERENCE, SMALL, BenchError, called, reference, say, self_contained
+from bench import CHECKOUT
+from benching.measure import BenchError, called, say
+from benching.trees import REFERENCE, reference, self_contained
+
+SMALL = ("numpy", "pandas", "requests")
 
 MODULES = ("pandas", "pyarrow", "sklearn")
 GOAL = 0.4

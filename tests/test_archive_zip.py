@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from envpack.archive import zip_records
 from envpack.archive.blocks import BLOCK
-from envpack.archive.zip import LEVELS, ZipFormat
+from envpack.archive.zip import ZipFormat
 from envpack.model import Link, LinkKind, Member
 from envpack.parallel import Pool
 
@@ -170,12 +170,3 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     assert target.read_bytes().count(b"lib/\xff.py") == 2
     with zipfile.ZipFile(target) as archive:
         assert archive.infolist()[0].flag_bits == 0
-
-
-def test_levels_are_ordered() -> None:
-    """The table's levels are ever slower and ever smaller, as measured."""
-    assert len(LEVELS) == 9
-    speeds = [level.speed for level in LEVELS]
-    ratios = [level.ratio for level in LEVELS]
-    assert speeds == sorted(speeds, reverse=True)
-    assert ratios == sorted(ratios, reverse=True)

@@ -171,12 +171,3 @@ def test_size_wraps_at_4_gib() -> None:
             target.put(deflate.Block(b"", 0, gib, last=False))
         target.close()
         assert os.pread(file.fileno(), 4, file.tell() - 4) == gib.to_bytes(4, "little")
-
-
-def test_levels_are_ordered() -> None:
-    """The table's levels are ever slower and ever smaller, as measured."""
-    assert len(deflate.LEVELS) == 9
-    speeds = [level.speed for level in deflate.LEVELS]
-    ratios = [level.ratio for level in deflate.LEVELS]
-    assert speeds == sorted(speeds, reverse=True)
-    assert ratios == sorted(ratios, reverse=True)

@@ -131,7 +131,7 @@ def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:
             pyc = pycs.get(name or "")
             if pyc is not None and pyc not in listed:
                 parts = (posixpath.dirname(path), "__pycache__", posixpath.basename(pyc))
-                rows.append(RecordRow(posixpath.join(*parts), pyc, hashed=True))
+                rows.append(RecordRow(posixpath.join(*parts), pyc))
                 listed.add(pyc)
         return data + rewritten(lambda: rows, "", digests)
 

@@ -35,7 +35,7 @@ def add_libraries(
     files = [
         (name, path)
         for name, path, executable in draft.files()
-        if executable or ".so" in posixpath.basename(name)
+        if executable or (".so" in name and ".so" in posixpath.basename(name))
     ]
     files.sort(key=lambda pair: (pair[0] != "bin/python", pair[0]))
     native = resolve(files, moves, bundle)

@@ -20,19 +20,18 @@ from packaging.utils import canonicalize_name
 
 from envpack.errors import SourceFault
 
-_UNCLEAN = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|^$")
-"""What makes a relative path one that must be normalised."""
+_UNCLEAN = ("", ".", "/")
+"""How a relative path begins that may have to be normalised."""
 
 
 class RecordRow(NamedTuple):
     """One line of RECORD: the path as written there, and the name it has below the prefix.
 
-    `name` is None for a path that leaves the prefix. `hashed` tells whether the line had a hash.
+    `name` is None for a path that leaves the prefix.
     """
 
     path: str
     name: str | None
-    hashed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,7 @@ class Distribution:
         text = _text(self.record) if self.record else None
         for row in csv.reader(io.StringIO(text or "", newline="")):
             if row:
-                hashed = len(row) > 1 and bool(row[1])
-                yield RecordRow(row[0], name_in_prefix(self.site_packages, row[0]), hashed)
+                yield RecordRow(row[0], name_in_prefix(self.site_packages, row[0]))
 
 
 def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
@@ -133,7 +131,7 @@ def _direct_url(path: str) -> dict[str, Any] | None:
 
 def name_in_prefix(site_packages: str, path: str) -> str | None:
     """Return where RECORD's `path` lies below the prefix, None if it lies outside."""
-    if not (_UNCLEAN.search(path)):
+    if path[:1] not in _UNCLEAN and "/." not in path and "//" not in path and path[-1] != "/":
         return f"{site_packages}/{path}"
     if path.startswith("/"):
         return None

@@ -64,7 +64,7 @@ class _Open:
     """The folder that a walk is in: the rows of its files, and its links to other files."""
 
     folder: str
-    rows: dict[_Key, list[Row]] = field(default_factory=dict)
+    rows: dict[tuple[Place, str, str], list[Row]] = field(default_factory=dict)
     links: list[tuple[Entry, Place, str, str]] = field(default_factory=list)
 
 
@@ -104,9 +104,7 @@ class Draft:
                 yield slot.entry.name, slot.entry.content.path, slot.entry.executable
         for pieces in self._pieces.values():
             for _, piece in pieces:
-                for entry in piece.entries():
-                    assert isinstance(entry.content, Disk)
-                    yield entry.name, entry.content.path, entry.executable
+                yield from piece.files_on_disk()
 
     def origin(self, name: str) -> str | None:
         """Return where the entry `name` came from, None if there is no such entry."""
@@ -159,7 +157,7 @@ class Draft:
         source, _, own = found.path.rpartition("/")
         path = None if own == base else found.path
         row = (base, executable, found.size, found.mtime_ns, path, *found.identity)
-        self._open.rows.setdefault(_Key(place, origin, source), []).append(row)
+        self._open.rows.setdefault((place, origin, source), []).append(row)
 
     def replace_content(self, name: str, content: Content) -> None:
         """Give the entry `name` other bytes, which relocators need not look at."""
@@ -215,7 +213,8 @@ class Draft:
             return
         folder = opened.folder
         prefix = f"{folder}/" if folder else ""
-        for key, rows in opened.rows.items():
+        for common, rows in opened.rows.items():
+            key = _Key(*common)
             taken = self._names_in(folder)
             for row in rows:
                 if row[0] in taken or prefix + row[0] in self._slots:

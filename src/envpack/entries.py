@@ -69,6 +69,12 @@ class Piece(NamedTuple):
     size: int
     rows: bytes
 
+    def files_on_disk(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield the name, path and executability of each."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        for base, executable, _, _, path, *_ in unpacked(self.rows):
+            yield prefix + base, path or f"{self.source}/{base}", executable
+
     def entries(self, run: str = "") -> Iterator[Entry]:
         """Make the entries, in the order of their rows."""
         prefix = f"{self.folder}/" if self.folder else ""

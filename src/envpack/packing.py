@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
+from envpack.archive.blocks import members_of
 from envpack.bytecode import compile_plan
 from envpack.cache import Cache
 from envpack.distributions import Distribution, distributions_in
@@ -56,6 +57,7 @@ def pack(
     compile: bool | None = None,  # noqa: A002 - the option's name
     strict: bool = False,
     dry_run: bool = False,
+    deep: bool = False,
     force: bool = False,
     mtime: int = DEFAULT_MTIME,
     python: str | os.PathLike[str] | None = None,
@@ -68,19 +70,18 @@ def pack(
 
     `format` is one of tar.gz, tar.zst, tar, zip, dir; without it the suffix of `output` decides,
     without both it is tar.gz. `compress_level` is 1 (fast) to 9 (small), `jobs` the number of
-    worker threads, `arcroot` a folder inside the archive that everything goes into. `filters` leave
-    out, or take back in, files by their names in the archive, in order; `destination` is a key of
+    worker threads, `arcroot` a folder inside the archive for everything. `filters` leave out, or
+    take back in, files by their names in the archive, in order; `destination` is a key of
     `presets.PRESETS`, whose filters come first. `bundle_libs` says which shared libraries of this
     machine go in: those that others lack, all but the C library's, or none. `compile` adds
-    bytecode, which a dry run does not show; None leaves it to the destination. `mtime` is every
-    member's, in seconds since the epoch. `python` is an executable, a prefix or a request of uv's
-    for the Python that goes in place of the environment's own; with `no_python` none goes in, and
-    `target_python` is what the archive looks for first. What a `cache` has is not compressed again.
-    The bytes written depend on the environment and these options alone, not on `jobs`, the cache,
-    the time or the place.
+    bytecode, which a dry run does not show; None leaves it to the destination. A dry run that is
+    `deep` reads all files, for edits, leaks and digest. `mtime` is every member's, in seconds since
+    the epoch. `python` is an executable, a prefix or a request of uv's for the Python that goes in
+    place of the environment's own; with `no_python` none goes in, and `target_python` is what the
+    archive looks for first. What a `cache` has is not compressed again. The bytes written depend on
+    the environment and these options alone, not on `jobs`, the cache, the time or the place.
 
-    Raises EnvpackError, in one of its classes: FindingError if `strict` found something, in which
-    case there is no output, as after every other failure.
+    Raises EnvpackError, FindingError if `strict` found something; then there is no output.
     """
     listener = listener or Silent()
     word, out = (os.fspath(path) if path is not None else None for path in (python, output))
@@ -112,10 +113,10 @@ def pack(
         plan = _planned(environment, dists, options, target, scratch, uv, listener.say)
         if options.compile and not dry_run:
             plan = _compiled(plan, environment, options, scratch, listener.say)
-        outcome = Outcome()
+        outcome = _looked_through(plan, options, listener) if dry_run and deep else Outcome()
         report = partial(_report, environment, plan, outcome, options, os.fspath(env), target)
         if dry_run:
-            return _accepted(report(0), strict=strict)
+            return _accepted(report(None), strict=strict)
         with written_aside(target, options.kind, force=force) as temporary:
             size = _write(plan, outcome, options, temporary, cache, listener)
             return _accepted(report(size), strict=strict)
@@ -192,6 +193,18 @@ def _keeper(cache: Cache | None, plan: Plan, options: Options) -> Keeper | None:
         link=options.link,
         begun=time.time_ns(),
     )
+
+
+def _looked_through(plan: Plan, options: Options, listener: Listener) -> Outcome:
+    """Do all that a pack does to the files, but for writing them."""
+    outcome = Outcome()
+    listener.planned(len(plan.entries), plan.entries.size)
+    with Pool(options.jobs) as pool:
+        items = stream(plan, outcome, pool=pool, link=options.link, tick=listener.tick)
+        for member in members_of(items):
+            for _ in member.blocks:
+                pass
+    return outcome
 
 
 def _write(
@@ -297,21 +310,22 @@ def _report(
     options: Options,
     env: str,
     target: str,
-    output_size: int,
+    output_size: int | None,
 ) -> PackReport:
+    """Return the report; without an output's size, that of a dry run."""
     kind, preset = options.kind, options.preset
     done = bool(outcome.digest)
     return PackReport(
         environment=env,
         output=target,
         format=kind.name,
-        dry_run=not done,
+        dry_run=output_size is None,
         interpreter=environment.interpreter,
         packages=plan.packages,
         editables=plan.editables,
         files=len(plan.entries),
         size=outcome.size if done else plan.entries.size,
-        output_size=output_size,
+        output_size=output_size or 0,
         digest=outcome.digest,
         edited=outcome.edited,
         edits=outcome.edits,
@@ -324,7 +338,7 @@ def _report(
         warnings=(
             *plan.warnings,
             *surprises(plan, kind),
-            *(misfits(plan, kind, preset, output_size) if preset else ()),
+            *(misfits(plan, kind, preset, output_size or 0) if preset else ()),
         ),
         usage=usage_lines(preset, target) if preset else (),
         finds_python=options.starter,

@@ -8,6 +8,7 @@ comes after what it derives from, and a distribution is one run of members.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import re
@@ -249,9 +250,7 @@ def _add_replacement(
         return
     record = f"{folder}/{replacement.info}/RECORD"
     members = [member for member, _ in (*replacement.files, *replacement.inline)]
-    rows = [
-        RecordRow(posixpath.relpath(m, folder), m, hashed=True) for m in sorted([*members, record])
-    ]
+    rows = [RecordRow(posixpath.relpath(m, folder), m) for m in sorted([*members, record])]
     _add_record(draft, records, Record(record, lambda: rows), place, name)
 
 
@@ -350,8 +349,9 @@ def _settle_records(draft: Draft, records: Sequence[Record]) -> None:
     """Find out what each RECORD asks of other runs, and what it names that is gone."""
     left = {item.name for item in draft.left_out if item.reason is not Reason.BYTECODE}
     for record in records:
-        place, beyond = draft.place(record.name), set()
+        place, beyond, paths = draft.place(record.name), set(), []
         for row in record.rows():
+            paths.append(row.path)
             other = None if row.name is None else draft.place(row.name)
             if row.name is not None and other is not None:
                 if other != place:
@@ -359,7 +359,9 @@ def _settle_records(draft: Draft, records: Sequence[Record]) -> None:
             elif row.name != record.name and row.name not in left and _CACHED not in row.path:
                 draft.left_out.append(LeftOut(row.name or row.path, Reason.MISSING))
         if place is not None:
-            draft.replace_content(record.name, record.content(frozenset(beyond)))
+            text = "\0".join(paths).encode("utf-8", "surrogateescape")
+            seed = hashlib.sha256(text).hexdigest()
+            draft.replace_content(record.name, record.content(frozenset(beyond), seed))
 
 
 def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tuple[Move, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import hashlib
 import io
 import json
 import re
@@ -30,17 +29,14 @@ class Record:
     name: str
     rows: Callable[[], Iterable[RecordRow]]
 
-    def content(self, beyond: frozenset[str]) -> Derived:
+    def content(self, beyond: frozenset[str], seed: str) -> Derived:
         """Return it as content that asks other runs for the digests of `beyond`.
 
         Rows whose file is not in the archive are dropped, all others carry the sha256 and the size
         of what was really written, so that a file that was edited, here or by the user, verifies.
-        Its own row has neither.
+        Its own row has neither. `seed` is as in Derived.
         """
-        paths = hashlib.sha256()
-        for row in self.rows():
-            paths.update(f"{row.path}\0".encode("utf-8", "surrogateescape"))
-        return Derived(partial(rewritten, self.rows, self.name), beyond, paths.hexdigest())
+        return Derived(partial(rewritten, self.rows, self.name), beyond, seed)
 
 
 def rewritten(rows: Callable[[], Iterable[RecordRow]], own_name: str, digests: Digests) -> bytes:

@@ -156,6 +156,28 @@ def test_a_dry_run_writes_nothing(fake: FakeEnvironment, call: Call) -> None:
     assert listing(fake.project) == [".venv", "pyproject.toml"]
 
 
+def test_a_deep_dry_run_reads_all(fake: FakeEnvironment, call: Call) -> None:
+    """It tells what is known only of read files, the same as a pack, and writes nothing."""
+    fake.add("share/where.txt", f"{fake.project}\n")
+    deep = json.loads(call("pack", "--dry-run", "--deep", "--json").out)
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+    real = json.loads(call("pack", "--json").out)
+    assert deep["edits"]["sysconfig"] == 1
+    assert [leak["name"] for leak in deep["leaks"]] == ["share/where.txt"]
+    assert deep == {**real, "dry_run": True, "output_size": 0}
+    err = call("pack", "--dry-run", "--deep").err
+    assert f"  digest    sha256:{deep['digest']}\n" in err
+    assert "Would pack" in err
+
+
+def test_deep_is_for_a_dry_run(fake: FakeEnvironment, call: Call) -> None:
+    """A pack is always deep."""
+    code, out, err = call("pack", "--deep")
+    assert (code, out) == (2, "")
+    assert err == "error: --deep says how much a dry run does, so it needs --dry-run\n"
+    assert listing(fake.project) == [".venv", "pyproject.toml"]
+
+
 def test_virtual_env_is_the_second_guess(
     fake: FakeEnvironment, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,9 @@ prefix, each cut or filled up with NUL to its length."""
 
 _ID = b"0000000\x00"
 
-_ZSTD_DEFAULT = 3
+ZSTD_LEVELS = (-1, 1, 2, 3, 5, 7, 9, 12, 15)
+"""zstd's own levels for 1 to 9; the default is zstd's own default."""
+
 _ZSTD_THREADS_MAX = 8
 """zstd's memory grows with its threads, and reading cannot feed more than these."""
 
@@ -280,7 +282,7 @@ def _itself(item: Packed | Seam) -> Packed | Seam:
 
 
 class TarZstFormat(TarFormat):
-    """Tar in one zstd frame with a checksum; levels are zstd's own."""
+    """Tar in one zstd frame with a checksum."""
 
     name = "tar.zst"
     suffixes: tuple[str, ...] = (".tar.zst", ".tzst")
@@ -291,7 +293,7 @@ class TarZstFormat(TarFormat):
 
         # Never 0 threads, which is another code path with other bytes.
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level or _ZSTD_DEFAULT,
+            ZSTD_LEVELS[(level or deflate.DEFAULT_LEVEL) - 1],
             threads=min(pool.jobs, _ZSTD_THREADS_MAX),
             write_checksum=1,
             job_size=_ZSTD_JOB,

@@ -37,34 +37,13 @@ _AHEAD = 2 * _WHOLE
 _IN_MEMORY = 4 * 1024 * 1024
 
 
-class Level(NamedTuple):
-    """libdeflate's own level, and what it gave: MB/s of input on one core, output / input."""
+LEVELS = (1, 3, 5, 6, 7, 7, 8, 9, 10)
+"""libdeflate's own levels for 1 to 9, about as fast as tar.gz at the same one.
 
-    engine: int
-    speed: int
-    ratio: float
-
-
-LEVELS: tuple[Level, ...] = (
-    Level(1, 205, 0.322),
-    Level(2, 165, 0.310),
-    Level(3, 154, 0.305),
-    Level(5, 123, 0.296),
-    Level(6, 105, 0.293),
-    Level(7, 77, 0.292),
-    Level(8, 46, 0.291),
-    Level(9, 36, 0.290),
-    Level(10, 12, 0.284),
-)
-"""Levels 1 to 9 for members that are deflated whole; the others have the tar.gz's.
-
-Measured with deflate 0.9.0 (libdeflate) on 7127 files, 242 MB: the site-packages of numpy, pandas,
-scipy, scikit-learn, pyarrow and black. zlib at level 4, which venv-pack uses, gave 74 MB/s and
-0.308 on it, at level 6 37 MB/s and 0.296. libdeflate's levels 11 and 12 halve the speed again for
-0.0005.
+They are for members that are deflated whole; the others have the tar.gz's.
 """
 
-DEFAULT_LEVEL = 5
+DEFAULT_LEVEL = deflate.DEFAULT_LEVEL
 
 
 class _Piece(NamedTuple):
@@ -80,7 +59,7 @@ def _whole(member: Member, data: bytes, level: int) -> _Piece:
     import deflate as libdeflate  # late: only zip needs it
 
     crc = libdeflate.crc32(data)
-    packed = bytes(libdeflate.deflate_compress(data, LEVELS[level - 1].engine))
+    packed = bytes(libdeflate.deflate_compress(data, LEVELS[level - 1]))
     if len(packed) < len(data):
         return _Piece(member, DEFLATED, deflate.Block(packed, crc, len(data), last=True))
     return _Piece(member, STORED, deflate.Block(data, crc, len(data), last=True))
@@ -251,7 +230,7 @@ class ZipFormat:
     def engine(self, level: int | None) -> str:
         """Say what makes the bytes of a run."""
         level = level or DEFAULT_LEVEL
-        own = f"libdeflate {version('deflate')} level {LEVELS[level - 1].engine}"
+        own = f"libdeflate {version('deflate')} level {LEVELS[level - 1]}"
         large = f"{deflate.engine(level)} over {self._whole}, blocks of {BLOCK}"
         return f"{own}, {large}, zip64 from {self._limit}"
 

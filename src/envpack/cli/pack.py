@@ -132,6 +132,7 @@ class _Command(click.Command):
     " editable had to be copied, or a link left the environment.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and report; write nothing.")
+@click.option("--deep", is_flag=True, help="With --dry-run: read all files; tell edits and leaks.")
 @cache_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -153,6 +154,8 @@ def pack(
     """
     from envpack import packing
 
+    if options["deep"] and not options["dry_run"]:
+        raise UsageError("--deep says how much a dry run does, so it needs --dry-run")
     progress = console.Progress(quiet=quiet or as_json, verbose=verbose)
     try:
         report = packing.pack(
@@ -227,7 +230,7 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         words = [f"built with {editable.backend}"] if built else ["copied, not built"]
         words += [editable.note] if editable.note else []
         lines.append(f"  editable  {editable.name} {editable.version}, {': '.join(words)}")
-    if not report.dry_run:
+    if report.digest:
         edits = ", ".join(f"{count} {why}" for why, count in sorted(report.edits.items()))
         lines.append(
             f"  edited    {_count(report.edited, 'file')}" + (f": {edits}" if edits else "")
@@ -263,8 +266,9 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         for k in report.leaks
     ]
     lines += _some("leak", leaks, verbose=verbose)
-    if not report.dry_run:
+    if report.digest:
         lines.append(f"  digest    sha256:{report.digest}")
+    if not report.dry_run:
         lines.append(f"  size      {console.human(report.output_size)}")
     return lines
 
