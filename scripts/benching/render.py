@@ -16,8 +16,14 @@ def goals(cases: Iterable[Case]) -> list[str]:
     lines = ["| case | what | goal | measured | |", "| --- | --- | ---: | ---: | --- |"]
     for goal in (goal for case in cases for goal in case.goals):
         verdict = "met" if goal.met else "**missed**"
-        lines.append(f"| {goal.case} | {goal.what} | {goal.wanted} | {goal.found} | {verdict} |")
+        what = goal.what.replace("|", "\\|")
+        lines.append(f"| {goal.case} | {what} | {goal.wanted} | {goal.found} | {verdict} |")
     return lines
+
+
+def escaped(text: str) -> str:
+    """Return words for a cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def figures(case: Case) -> list[str]:
@@ -33,7 +39,7 @@ def figures(case: Case) -> list[str]:
     for one in case.contestants:
         own, times = one.median(), case.contestants[0].times(one)
         lines.append(
-            f"| {one.name} | {own.wall:.2f} | {times:.2f} | {own.cpu:.2f}"
+            f"| {escaped(one.name)} | {own.wall:.2f} | {times:.2f} | {own.cpu:.2f}"
             f" | {own.size / 1e6:.1f} | {own.peak / 1e6:.0f} |"
         )
     return [*lines, ""]
