@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -170,3 +170,27 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     assert target.read_bytes().count(b"lib/\xff.py") == 2
     with zipfile.ZipFile(target) as archive:
         assert archive.infolist()[0].flag_bits == 0
+
+
+def test_a_member_over_the_limit_goes_block_by_block(tmp_path: Path) -> None:
+    """Its blocks are read as they are compressed, never all of them before the first is written."""
+    many = 600
+    drawn = 0
+    target = tmp_path / "z"
+    sizes: list[int] = []
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal drawn
+        for _ in range(many):
+            drawn += 1
+            sizes.append(target.stat().st_size)
+            yield NOISE[:BLOCK]
+
+    with Pool(2) as pool:
+        member = Member("huge", many * BLOCK, False, blocks())
+        ZipFormat().write([member], str(target), level=1, mtime=0, pool=pool)
+    assert drawn == many
+    assert sizes[100] > 50 * BLOCK
+    with zipfile.ZipFile(target) as archive:
+        assert archive.testzip() is None
+        assert archive.getinfo("huge").file_size == many * BLOCK

@@ -10,6 +10,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Condition
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
@@ -23,6 +25,31 @@ def default_jobs() -> int:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # not on macOS or Windows
         return os.cpu_count() or 1
+
+
+class _Spending:
+    """What of a budget is spent on tasks that run, and on results that wait."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._spent = 0
+        self._changed = Condition()
+
+    def begin(self, cost: int, first: Future[T] | None) -> bool:
+        """Spend `cost` when there is room for it; False if `first` is to be read before."""
+        with self._changed:
+            while first is not None and self._spent + cost > self._budget:
+                if first.done():
+                    return False
+                self._changed.wait()
+            self._spent += cost
+            return True
+
+    def end(self, cost: int) -> None:
+        """Give `cost` back."""
+        with self._changed:
+            self._spent -= cost
+            self._changed.notify()
 
 
 class Pool:
@@ -52,20 +79,32 @@ class Pool:
         tasks: Iterable[tuple[Callable[[], T], int]],
         *,
         budget: int,
+        weigh: Callable[[T], int] | None = None,
     ) -> Iterator[T]:
         """Run `(task, cost)` pairs ahead of the reader, and yield results in order.
 
         At most `budget` units of cost, but always at least one task, are in flight or waiting to
-        be read, which bounds memory when cost is bytes.
+        be read, which bounds memory when cost is bytes. A result that waits for an earlier one
+        costs what `weigh` says of it; without it, what its task did.
         """
         waiting: deque[tuple[Future[T], int]] = deque()
-        spent = 0
+        spending = _Spending(budget)
+
+        def done(future: Future[T], cost: int) -> None:
+            failed = future.cancelled() or future.exception() is not None
+            spending.end(0 if failed or weigh is None else cost - weigh(future.result()))
+
+        def read() -> T:
+            future, cost = waiting.popleft()
+            result = future.result()
+            spending.end(cost if weigh is None else weigh(result))
+            return result
+
         for task, cost in tasks:
-            while waiting and spent + cost > budget:
-                future, paid = waiting.popleft()
-                spent -= paid
-                yield future.result()
-            waiting.append((self._executor.submit(task), cost))
-            spent += cost
+            while not spending.begin(cost, waiting[0][0] if waiting else None):
+                yield read()
+            future = self._executor.submit(task)
+            waiting.append((future, cost))
+            future.add_done_callback(partial(done, cost=cost))
         while waiting:
-            yield waiting.popleft()[0].result()
+            yield read()

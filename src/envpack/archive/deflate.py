@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from importlib.metadata import version
 from io import FileIO
+from mmap import mmap
 from typing import BinaryIO, NamedTuple
 
 from envpack.kept import Packed, Seam
@@ -55,10 +56,14 @@ def engine(level: int) -> str:
     return f"zlib-ng {version('zlib-ng')} level {LEVELS[level - 1]}"
 
 
+Bytes = bytes | bytearray | mmap
+"""Bytes in memory, of which the last kind goes back to the system as soon as nobody holds it."""
+
+
 class Block(NamedTuple):
     """A piece of a deflate stream, and the CRC-32 and size of the bytes it stands for."""
 
-    data: bytes
+    data: Bytes
     crc: int
     size: int
     last: bool
@@ -171,7 +176,7 @@ class GzipMember:
         self._start = self._position
         self._run_crc = self._run_size = 0
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, data: Bytes) -> int:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]

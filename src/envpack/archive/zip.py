@@ -7,9 +7,10 @@ behind a member (no data descriptors): its local header is written again when th
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from tempfile import SpooledTemporaryFile
@@ -31,17 +32,26 @@ from envpack.kept import Packed, Seam
 from envpack.model import Item, LinkKind, Member
 from envpack.parallel import Pool
 
-_WHOLE = 8 * 1024 * 1024
+_WHOLE = 32 * 1024 * 1024
 _PER_MEMBER = 4096
-_AHEAD = 2 * _WHOLE
+_TOGETHER = 512 * 1024
+_AHEAD = 24 * 1024 * 1024
+"""How much of input, of room for output and of output may be held, besides one large member."""
+
+_LARGE = _AHEAD // 2 + 1
+"""What a large member costs: there is room for small ones beside it, but for no other large one."""
+
 _IN_MEMORY = 4 * 1024 * 1024
 
 
 LEVELS = (1, 3, 5, 6, 7, 7, 8, 9, 10)
 """libdeflate's own levels for 1 to 9, about as fast as tar.gz at the same one.
 
-They are for members that are deflated whole; the others have the tar.gz's.
+They are for members that are deflated whole.
 """
+
+_BLOCK_LEVELS = (2, 4, 6, 6, 7, 8, 9, 9, 9)
+"""The levels of `envpack.archive.deflate` for the others, with which they do not get larger."""
 
 DEFAULT_LEVEL = deflate.DEFAULT_LEVEL
 
@@ -54,15 +64,17 @@ class _Piece(NamedTuple):
     block: deflate.Block
 
 
-def _whole(member: Member, data: bytes, level: int) -> _Piece:
+def _whole(member: Member, data: deflate.Bytes, level: int) -> _Piece:
     """Deflate a member at once; one that does not shrink is stored."""
     import deflate as libdeflate  # late: only zip needs it
 
     crc = libdeflate.crc32(data)
-    packed = bytes(libdeflate.deflate_compress(data, LEVELS[level - 1]))
-    if len(packed) < len(data):
-        return _Piece(member, DEFLATED, deflate.Block(packed, crc, len(data), last=True))
-    return _Piece(member, STORED, deflate.Block(data, crc, len(data), last=True))
+    packed: deflate.Bytes = libdeflate.deflate_compress(data, LEVELS[level - 1])
+    if len(packed) >= len(data):
+        return _Piece(member, STORED, deflate.Block(data, crc, len(data), last=True))
+    if len(packed) <= _TOGETHER:
+        packed = bytes(packed)  # a bytearray keeps up to twice its length
+    return _Piece(member, DEFLATED, deflate.Block(packed, crc, len(data), last=True))
 
 
 def _link_text(member: Member) -> _Piece:
@@ -77,18 +89,33 @@ def _link_text(member: Member) -> _Piece:
     return _Piece(member, STORED, block)
 
 
-def _part(starts: Member | None, task: Callable[[], deflate.Block]) -> _Piece:
-    return _Piece(starts, DEFLATED, task())
+def _part(starts: Member | None, task: Callable[[], deflate.Block]) -> list[_Piece]:
+    return [_Piece(starts, DEFLATED, task())]
 
 
-def _itself(item: Packed | Seam) -> Packed | Seam:
-    return item
+def _wholes(members: list[tuple[Member, deflate.Bytes]], level: int) -> list[_Piece]:
+    """Deflate some members, each at once."""
+    return [
+        _link_text(member) if member.link is not None else _whole(member, data, level)
+        for member, data in members
+    ]
 
 
-def _tasks(
-    items: Iterable[Item], level: int, whole: int
-) -> Iterator[tuple[Callable[[], _Piece | Packed | Seam], int]]:
-    """Yield the work in the order of the file, with its cost in bytes."""
+def _itself(item: Packed | Seam) -> list[Packed | Seam]:
+    return [item]
+
+
+def _weight(pieces: Sequence[_Piece | Packed | Seam]) -> int:
+    """Return the bytes of pieces that wait to be written."""
+    return sum(len(piece.block.data) for piece in pieces if isinstance(piece, _Piece))
+
+
+_Work = tuple[Callable[[], Sequence[_Piece | Packed | Seam]], int]
+"""What one task makes, in the order of the file, and its cost in bytes."""
+
+
+def _tasks(items: Iterable[Item], level: int, whole: int) -> Iterator[_Work]:
+    """Yield the work in the order of the file."""
     for run in runs_of(items):
         if run.packed is not None:
             yield partial(_itself, run.packed), 0
@@ -98,20 +125,40 @@ def _tasks(
             yield partial(_itself, seam), 0
 
 
-def _member_tasks(
-    members: Iterable[Member], level: int, whole: int
-) -> Iterator[tuple[Callable[[], _Piece], int]]:
+def _member_tasks(members: Iterable[Member], level: int, whole: int) -> Iterator[_Work]:
+    """Yield the work of members: small ones together, as a task has its price too."""
+    small: list[tuple[Member, deflate.Bytes]] = []
+    cost = 0
     for member in members:
-        if member.link is not None:
-            yield partial(_link_text, member), _PER_MEMBER
-        elif member.size <= whole:
-            data = b"".join(contents(member))
-            yield partial(_whole, member, data, level), member.size + _PER_MEMBER
-        else:
-            starts: Member | None = member
-            for task, cost in deflate.tasks(gathered(contents(member)), level=level):
-                yield partial(_part, starts, task), cost
-                starts = None
+        if small and cost + 2 * member.size > _TOGETHER:
+            yield partial(_wholes, small, level), cost
+            small, cost = [], 0
+        if _TOGETHER < 2 * member.size <= 2 * whole:
+            room = min(2 * member.size, _LARGE)
+            yield partial(_wholes, [], level), room  # before it is read
+            yield partial(_wholes, [(member, _content(member))], level), room
+            continue
+        if member.link is not None or member.size <= whole:
+            small.append((member, b"" if member.link is not None else _content(member)))
+            cost += 2 * member.size + _PER_MEMBER
+            continue
+        starts: Member | None = member
+        blocks = gathered(contents(member))
+        for task, size in deflate.tasks(blocks, level=_BLOCK_LEVELS[level - 1]):
+            yield partial(_part, starts, task), 2 * size
+            starts = None
+    if small:
+        yield partial(_wholes, small, level), cost
+
+
+def _content(member: Member) -> deflate.Bytes:
+    """Return the content of a member; a large one in memory that is given back when it is done."""
+    if member.size <= _TOGETHER:
+        return b"".join(contents(member))
+    held = mmap.mmap(-1, member.size)
+    for block in contents(member):
+        held.write(block)
+    return held
 
 
 class _Writer:
@@ -165,7 +212,10 @@ class _Writer:
         record = self._record
         assert record is not None
         block = piece.block
-        record.crc = deflate.crc32_combine(record.crc, block.crc, block.size)
+        if piece.starts is None:
+            record.crc = deflate.crc32_combine(record.crc, block.crc, block.size)
+        else:  # not combined with nothing: members have as many lengths as there are members
+            record.crc = block.crc
         record.packed += len(block.data)
         record.size += block.size
         if piece.starts is not None:
@@ -231,7 +281,8 @@ class ZipFormat:
         """Say what makes the bytes of a run."""
         level = level or DEFAULT_LEVEL
         own = f"libdeflate {version('deflate')} level {LEVELS[level - 1]}"
-        large = f"{deflate.engine(level)} over {self._whole}, blocks of {BLOCK}"
+        blocks = deflate.engine(_BLOCK_LEVELS[level - 1])
+        large = f"{blocks} over {self._whole}, blocks of {BLOCK}"
         return f"{own}, {large}, zip64 from {self._limit}"
 
     def write(
@@ -245,11 +296,12 @@ class ZipFormat:
     ) -> None:
         """Create `target` from `items`; see `envpack.model.Format.write`."""
         tasks = _tasks(items, level or DEFAULT_LEVEL, self._whole)
-        budget = max(_AHEAD, deflate.budget(pool, BLOCK))
+        budget = max(_AHEAD, 2 * deflate.budget(pool, BLOCK))
         # Reading too, as what becomes of a run is read back to be kept.
         # The central directory takes 100 bytes a member: many do not stay in memory.
         with open(target, "x+b") as file, SpooledTemporaryFile(_IN_MEMORY) as central:
             writer = _Writer(file, central, mtime, limit=self._limit, many=self._many)
-            for piece in pool.ordered(tasks, budget=budget):
-                writer.put(piece)
+            for pieces in pool.ordered(tasks, budget=budget, weigh=_weight):
+                for piece in pieces:
+                    writer.put(piece)
             writer.close()
