@@ -10,6 +10,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
     {"errors", "version", "presets", "listener", "host_start"},
+    {"process"},
+    {"git"},
     {"parallel", "kept", "libraries"},
     {"model"},
     {"rows"},
@@ -23,7 +25,7 @@ FLOORS = (
     {"client"},
     {"fetch"},
     {"lock", "wheelhouse", "python_archive"},
-    {"choice", "settings", "wanted"},
+    {"choice", "settings", "sources", "wanted"},
     {"select", "draft", "native", "owners"},
     {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
     {"editable", "builds"},
@@ -37,6 +39,7 @@ FLOORS = (
     {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
+    {"bundled", "bundling"},
     {"__init__"},
     {"cli"},
     {"__main__"},

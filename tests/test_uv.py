@@ -14,8 +14,9 @@ from typing import NoReturn
 import pytest
 
 from envpack.errors import ToolFault
+from envpack.process import masked
 from envpack.target import target_of
-from envpack.uv import Uv, UvFault, child_environment, last_words, masked
+from envpack.uv import Uv, UvFault, child_environment, last_words
 
 
 def missing(reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ BYTES = (100_000_000, 500_000_000, 2_000_000_000, 5_000_000_000)
 _PER_FILE = 700
 _MANY = 2_000
 _STARTS = 10
+_BARE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bare.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Scene:
     def pack(self, suffix: str, options: str, env: str = "") -> str:
         """Return the words of a pack."""
         return f"envpack pack {env or self.env} -q -f -o {{out}}{suffix} -j {{n}} {options}"
+
+
+def bare(form: str, folder: str) -> Contestant:
+    """Return the limit: reading and compressing alone."""
+    return Contestant("the engine alone", f"python {_BARE} {form} {{n}} {folder} {{out}}")
 
 
 def faster(case: Case, other: str, wanted: float, size: float | None = None) -> None:
@@ -68,6 +74,7 @@ def tar_gz(scene: Scene) -> Iterator[Case]:
             lambda: shutil.rmtree(cold, ignore_errors=True),
         ),
         Contestant("venv-pack", f"venv-pack -q -p {scene.env} -o {{out}}.tar.gz"),
+        bare("tar.gz", scene.env),
     ]
     scene.bench.compete(case, scene.tree)
     shutil.rmtree(cold, ignore_errors=True)
@@ -101,6 +108,7 @@ def tar_zst(scene: Scene) -> Iterator[Case]:
     case.contestants = [
         Contestant("envpack", scene.pack(".tar.zst", "--no-cache")),
         Contestant("tar | zstd", "tar -cf - . | zstd -q -3 -T{n}"),
+        bare("tar.zst", scene.tree),
     ]
     scene.bench.compete(case, scene.tree)
     if theirs := case.named("tar | zstd"):
@@ -118,6 +126,7 @@ def zip_files(scene: Scene) -> Iterator[Case]:
     case.contestants = [
         Contestant("envpack", scene.pack(".zip", "--no-python --no-cache")),
         Contestant("venv-pack", f"venv-pack -q --zip-symlinks -p {scene.env} -o {{out}}.zip"),
+        bare("zip", scene.env),
     ]
     faster(scene.bench.compete(case, scene.tree), "venv-pack", 4.2, 1.0)
     yield case

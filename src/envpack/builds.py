@@ -19,8 +19,9 @@ from packaging.utils import parse_wheel_filename
 from envpack.editable_build import Project, build_wheel
 from envpack.editable_tree import files_below
 from envpack.errors import EnvpackError, ToolFault
+from envpack.git import clone
 from envpack.platforms import Platform, Python, Target
-from envpack.uv import Uv, UvFault, clone
+from envpack.uv import Uv, UvFault
 
 _LOG_LINES = 12
 

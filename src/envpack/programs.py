@@ -157,11 +157,10 @@ def install_python(
         return best.version
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as scratch:
         # Offline, uv looks for an archive only in its cache, by the hash and the URL's last part.
-        name = f"python{_suffix(best.path)}"
         archive = os.path.join(folder, *best.path.split("/"))
-        os.symlink(archive, os.path.join(scratch, f"{best.sha256[:9]}-{name}"))
+        os.symlink(archive, os.path.join(scratch, cached_as(best)))
         listed = Path(scratch, "downloads.json")
-        listed.write_text(_downloads_json(best, f"file:///{name}"), encoding="utf-8")
+        listed.write_text(downloads_json(best), encoding="utf-8")
         env["UV_PYTHON_CACHE_DIR"] = scratch
         uv.run(what, [*args, "--python-downloads-json-url", listed.as_uri()], env)
     return best.version
@@ -171,7 +170,19 @@ def _suffix(path: str) -> str:
     return next(suffix for suffix in SUFFIXES if path.endswith(suffix))
 
 
-def _downloads_json(file: Stored, url: str) -> str:
+def serves(file: Stored, target: Target) -> bool:
+    """Say whether a file of the folder is a target's interpreter, or its uv."""
+    if file.role == UV:
+        return file.name == f"uv-{uv_triple(target.platform)}"
+    return file.role == PYTHON and _is_of(python_key(target.platform, target.python), file.name)
+
+
+def cached_as(file: Stored) -> str:
+    """Return the name of an archive of the user's in uv's cache: by its hash and a URL's end."""
+    return f"{file.sha256[:9]}-python{_suffix(file.path)}"
+
+
+def downloads_json(file: Stored) -> str:
     """Return uv's list of downloads with one archive alone.
 
     Source: `crates/uv-python/download-metadata.json` in uv's repository.
@@ -188,7 +199,7 @@ def _downloads_json(file: Stored, url: str) -> str:
         "minor": parsed.minor,
         "patch": parsed.micro,
         "prerelease": "".join(map(str, parsed.pre or ())),
-        "url": url,
+        "url": f"file:///python{_suffix(file.path)}",
         "sha256": file.sha256,
         "variant": variant or None,
         "build": None,

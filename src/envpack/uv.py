@@ -1,4 +1,4 @@
-"""uv, and the one place where envpack starts a program.
+"""uv, and the Pythons and keyrings that answer for it.
 
 Every call runs with the caller's index settings, proxies, certificates and cache, and without what
 would tie it to another environment or project. Nothing it does writes bytecode, so a base
@@ -7,23 +7,20 @@ interpreter is the same afterwards.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from envpack.errors import ToolFault
+from envpack.process import finished, masked
 
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
 _FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")
 _MARKED = re.compile(r"(?:error:|cause:|Caused by:|[\u00d7├╰])")
 _BEGINS = ("error:", "\u00d7")
@@ -210,31 +207,11 @@ class Uv:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
         command = [self.path, "--color", "never", *args]
         env = child_environment(os.environ, env or {})
-        code, out, err = _finished(command, env, hint=_INSTALL)
+        code, out, err = finished(command, env, hint=_INSTALL)
         if code != 0:
             stderr = masked(err.decode("utf-8", "replace"))
             raise UvFault(f"cannot {what}: {last_words(stderr)}", stderr=stderr)
         return out.decode("utf-8", "surrogateescape")
-
-
-def clone(url: str, commit: str, into: str) -> None:
-    """Check out `commit` of the git repository `url` at `into`, submodules included.
-
-    All of its history comes along, as build backends read versions from tags. Raises ToolFault.
-    """
-    env = child_environment(os.environ, {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"})
-    steps = (
-        ["clone", "--quiet", "--no-checkout", url, into],
-        ["-C", into, "checkout", "--quiet", commit],
-        ["-C", into, "submodule", "--quiet", "update", "--init", "--recursive"],
-    )
-    for step in steps:
-        code, _, err = _finished(["git", *step], env, hint="install git")
-        if code != 0:
-            lines = [line for line in masked(err.decode("utf-8", "replace")).splitlines() if line]
-            told = next((line for line in lines if line.startswith(("fatal:", "error:"))), "")
-            reason = (told or (lines or ["it gave no reason"])[-1]).partition(": ")[2] or told
-            raise ToolFault(f"git cannot fetch `{commit[:12]}` of `{masked(url)}`: {reason}")
 
 
 def run_python(
@@ -247,7 +224,7 @@ def run_python(
     """
     shell = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [python, *([] if site else ["-S"]), "-s", "-B", "-X", "utf8", *args]
-    code, out, err = _finished(command, child_environment(shell, {}), data)
+    code, out, err = finished(command, child_environment(shell, {}), data)
     if code != 0:
         lines = masked(err.decode("utf-8", "replace")).split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -267,45 +244,13 @@ def keyring_login(service: str, user: str | None) -> tuple[str, str] | None:
     Without a user keyring must know both (25.2.1 and newer). Raises ToolFault if it cannot run.
     """
     args = ["get", service, user] if user else ["get", "--mode", "creds", service]
-    code, out, _ = _finished(["keyring", *args], child_environment(os.environ, {}))
+    code, out, _ = finished(["keyring", *args], child_environment(os.environ, {}))
     lines = out.decode("utf-8", "replace").splitlines()
     if code != 0 or not lines:
         return None
     if user:
         return user, lines[0]
     return (lines[0], lines[1]) if len(lines) > 1 else None
-
-
-def _finished(
-    command: Sequence[str],
-    env: Mapping[str, str],
-    data: bytes | None = None,
-    *,
-    hint: str | None = None,
-) -> tuple[int, bytes, bytes]:
-    """Run a program to its end and return its exit code, stdout and stderr.
-
-    It gets a session of its own, so that an interrupt ends what it started too. Raises ToolFault,
-    with `hint`, if it cannot be started.
-    """
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolFault(f"cannot run `{command[0]}`: {error.strerror}", hint=hint) from error
-    with process:
-        try:
-            out, err = process.communicate(data)
-        except BaseException:
-            _kill(process)
-            raise
-    return process.returncode, out, err
 
 
 def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
@@ -316,11 +261,6 @@ def child_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) ->
 
 def _appended(name: str, flags: str) -> str:
     return f"{os.environ.get(name, '')} {flags}".strip()
-
-
-def masked(text: str) -> str:
-    """Return `text` with the user and password of every URL hidden."""
-    return _CREDENTIALS.sub("//***@", text)
 
 
 def last_words(stderr: str) -> str:
@@ -347,12 +287,3 @@ def last_words(stderr: str) -> str:
     if last.startswith("Call to `") and begin > 0 and not lines[begin - 1].startswith("Building "):
         last = lines[begin - 1]
     return last.rstrip(".")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()

@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from envpack.cli import console
+from envpack.cli.bundle import bundle
 from envpack.cli.cache import cache
 from envpack.cli.download import download
 from envpack.cli.pack import pack
@@ -29,6 +30,7 @@ def cli() -> None:
 cli.add_command(pack)
 cli.add_command(download)
 cli.add_command(sync)
+cli.add_command(bundle)
 cli.add_command(cache)
 
 

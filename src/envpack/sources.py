@@ -1,0 +1,113 @@
+"""The sources of a project: what travels of its folders, and what stays home."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from envpack import git
+from envpack.errors import ProjectFault
+
+# Folders that tools make, and can make again, or that hold more than the sources.
+_TOOLS = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".envpack"})
+_TAG = "CACHEDIR.TAG"
+"""Marks folders of caches, https://bford.info/cachedir/"""
+
+_SECRET = re.compile(
+    r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
+    r"|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|id_(?:rsa|dsa|ecdsa|ed25519)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Files and links below `root`, as sorted relative POSIX paths, and what was left out, and why.
+
+    `left_out` has a sentence's end for each path, such as "may hold secrets".
+    """
+
+    root: str
+    files: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
+    """Collect the sources below absolute folders, relative to what they have in common.
+
+    In a git checkout that is what git tracks, and what it would take in; elsewhere, and with
+    `everything`, all but the folders of tools and caches. Links stay links if they lead to
+    something that travels too. Raises ProjectFault for submodules that are empty or were changed.
+    """
+    tops = _outermost(folders)
+    root = os.path.commonpath(tops)
+    files: dict[str, None] = {}
+    links: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for top in tops:
+        walked = everything or not git.is_repository(top)
+        for path in _walked(top) if walked else _tracked(top):
+            name = os.path.relpath(path, root).replace(os.sep, "/")
+            if _SECRET.fullmatch(os.path.basename(path)):
+                left_out[name] = "it may hold secrets"
+            elif os.path.islink(path):
+                links[name] = os.readlink(path)
+            elif os.path.isfile(path):
+                files[name] = None
+            elif os.path.lexists(path):
+                left_out[name] = "it is neither a file nor a link"
+    kept = {}
+    for name, text in links.items():
+        goal = os.path.normpath(os.path.join(os.path.dirname(name), text)).replace(os.sep, "/")
+        inside = any(other == goal or other.startswith(f"{goal}/") for other in (*files, *links))
+        if os.path.isabs(text) or not inside:
+            left_out[name] = "it is a link to something that does not travel"
+        else:
+            kept[name] = text
+    return Sources(
+        root, tuple(sorted(files)), tuple(sorted(kept.items())), tuple(sorted(left_out.items()))
+    )
+
+
+def _outermost(folders: Sequence[str]) -> list[str]:
+    tops: list[str] = []
+    for folder in sorted({os.path.realpath(folder) for folder in folders}, key=len):
+        if not any(os.path.commonpath([top, folder]) == top for top in tops):
+            tops.append(folder)
+    return sorted(tops)
+
+
+def _tracked(top: str) -> Iterator[str]:
+    """Yield what git knows below a folder, and what it knows of submodules."""
+    for name in git.files(top):
+        path = os.path.join(top, *name.split("/"))
+        if os.path.islink(path) or not os.path.isdir(path):
+            yield path  # one that was removed and not committed is no file, and passed over
+        elif not os.path.lexists(os.path.join(path, ".git")):
+            if os.listdir(path):
+                yield from _walked(path)
+            else:
+                raise ProjectFault(
+                    f"the submodule `{path}` is empty", hint="run `git submodule update --init`"
+                )
+        elif git.changes(path):
+            raise ProjectFault(
+                f"the submodule `{path}` was changed since it was committed",
+                hint="commit or undo that",
+            )
+        else:
+            yield from _tracked(path)
+
+
+def _walked(top: str) -> Iterator[str]:
+    """Yield all below a folder but what tools and caches keep there."""
+    for above, folders, names in os.walk(top):
+        if above != top and _TAG in names:
+            folders.clear()
+            continue
+        links = [name for name in folders if os.path.islink(os.path.join(above, name))]
+        folders[:] = sorted(name for name in folders if name not in _TOOLS and name not in links)
+        for name in sorted((*names, *links)):
+            yield os.path.join(above, name)

@@ -1,0 +1,111 @@
+"""What travels of a project's folders, and what stays home."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from envpack.errors import ProjectFault
+from envpack.sources import collected
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git as somebody."""
+    who = [
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "-c",
+        "protocol.file.allow=always",
+    ]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def grown(folder: Path, *names: str) -> Path:
+    """Make files that hold their names."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Give a checkout with tracked, untracked and ignored files, a link and a secret."""
+    folder = grown(tmp_path / "a é", "pyproject.toml", "src/x y.py", ".env", ".env.example")
+    grown(folder, "build/out", ".venv/bin/python", "new.txt", "gone.txt")
+    (folder / ".gitignore").write_text("build\n.venv\n", encoding="utf-8")
+    (folder / "link").symlink_to("src")
+    (folder / "away").symlink_to("/etc/passwd")
+    git(folder, "init", "-q")
+    git(folder, "add", "pyproject.toml", "src", ".env", ".gitignore", "gone.txt", "link")
+    git(folder, "commit", "-qm", "all")
+    (folder / "gone.txt").unlink()
+    return folder
+
+
+def test_a_checkout(checkout: Path) -> None:
+    """Tracked and new files travel; ignored ones, secrets and links to elsewhere do not."""
+    found = collected([str(checkout)])
+    assert found.root == str(checkout)
+    names = (".env.example", ".gitignore", "new.txt", "pyproject.toml", "src/x y.py")
+    assert found.files == names
+    assert found.links == (("link", "src"),)
+    assert found.left_out == (
+        (".env", "it may hold secrets"),
+        ("away", "it is a link to something that does not travel"),
+    )
+
+
+def test_everything(checkout: Path) -> None:
+    """What git ignores travels too, but for the environment and git's own files."""
+    found = collected([str(checkout)], everything=True)
+    assert "build/out" in found.files
+    assert not any(name.startswith((".venv", ".git/")) for name in found.files)
+
+
+def test_no_checkout(tmp_path: Path) -> None:
+    """All but caches and what tools make."""
+    folder = grown(tmp_path / "p", "a.py", "sub/b.py", "cache/CACHEDIR.TAG", "cache/c", ".venv/x")
+    grown(folder, "sub/__pycache__/b.pyc")
+    assert collected([str(folder)]).files == ("a.py", "sub/b.py")
+
+
+def test_folders_beside_each_other(tmp_path: Path) -> None:
+    """What they have in common is the root; what lies beside them there stays."""
+    grown(tmp_path / "w", "app/pyproject.toml", "app/inner/x", "libs/crate/y", "other/z")
+    tops = [str(tmp_path / "w/app"), str(tmp_path / "w/libs/crate"), str(tmp_path / "w/app/inner")]
+    found = collected(tops)
+    assert found.root == str(tmp_path / "w")
+    assert found.files == ("app/inner/x", "app/pyproject.toml", "libs/crate/y")
+
+
+def test_submodules(checkout: Path, tmp_path: Path) -> None:
+    """Their files travel as they were committed; changed or empty ones are refused."""
+    library = grown(tmp_path / "library", "lib.py")
+    git(library, "init", "-q")
+    git(library, "add", ".")
+    git(library, "commit", "-qm", "all")
+    git(checkout, "submodule", "add", "-q", str(library), "ext/library")
+    assert "ext/library/lib.py" in collected([str(checkout)]).files
+    grown(checkout, "ext/library/more")
+    with pytest.raises(ProjectFault, match="ext/library` was changed since it was committed"):
+        collected([str(checkout)])
+    git(checkout, "commit", "-qm", "sub")
+    git(tmp_path, "clone", "-q", str(checkout), "fresh")
+    with pytest.raises(ProjectFault, match="ext/library` is empty"):
+        collected([str(tmp_path / "fresh")])
+
+
+def test_a_checkout_of_somebody_else(checkout: Path) -> None:
+    """git's distrust of other owners does not matter to reading."""
+    if os.getuid() != 0:
+        pytest.skip("only root gives files away")
+    for path in (checkout, checkout / ".git"):
+        os.chown(path, 4321, 4321)
+    assert "new.txt" in collected([str(checkout)]).files
