@@ -14,6 +14,7 @@ from envpack.errors import EnvpackError
 from envpack.version import VERSION
 
 if TYPE_CHECKING:
+    from envpack.bundling import BundleReport, bundle
     from envpack.cache import Cache
     from envpack.download_report import DownloadReport
     from envpack.downloading import download
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from envpack.report import PackReport
     from envpack.select import Filter
     from envpack.syncing import SyncReport, sync
+    from envpack.unbundling import unbundle
 
 __all__ = [
     "BundleLibs",
+    "BundleReport",
     "Cache",
     "DownloadReport",
     "EditableMode",
@@ -41,15 +44,18 @@ __all__ = [
     "StrictError",
     "SyncReport",
     "__version__",
+    "bundle",
     "download",
     "pack",
     "sync",
+    "unbundle",
 ]
 
 __version__ = VERSION
 
 _HOMES = {
     "BundleLibs": "native_host",
+    "BundleReport": "bundling",
     "Cache": "cache",
     "DownloadReport": "download_report",
     "EditableMode": "editable",
@@ -60,9 +66,11 @@ _HOMES = {
     "Scope": "lock",
     "StrictError": "packing",
     "SyncReport": "syncing",
+    "bundle": "bundling",
     "download": "downloading",
     "pack": "packing",
     "sync": "syncing",
+    "unbundle": "unbundling",
 }
 
 

@@ -34,9 +34,10 @@ class Stored(NamedTuple):
     data: IO[bytes]
 
 
-def members(path: str) -> Iterator[Stored]:
+def members(path: str, start: int = 0) -> Iterator[Stored]:
     """Yield the files and links of an archive or a directory, whose kind its first bytes tell.
 
+    `start` is where a tar archive begins in its file.
     Checksums are compared where there are any: a zip member's when it is read to its end, those of
     tar.gz and tar.zst after the last member. Raises OSError, EOFError, tarfile.TarError,
     zipfile.BadZipFile, zlib.error or zstandard.ZstdError for what is damaged.
@@ -45,11 +46,12 @@ def members(path: str) -> Iterator[Stored]:
         yield from _of_directory(path, "")
         return
     with open(path, "rb") as file:
+        file.seek(start)
         magic = file.read(4)
     if magic.startswith(_ZIP_MAGIC):
         yield from _of_zip(path)
     else:
-        yield from _of_tar(path, magic)
+        yield from _of_tar(path, magic, start)
 
 
 def _of_directory(root: str, above: str) -> Iterator[Stored]:
@@ -82,9 +84,10 @@ def _of_zip(path: str) -> Iterator[Stored]:
                 yield Stored(info.filename, stat.S_IMODE(mode), info.file_size, None, data)
 
 
-def _of_tar(path: str, magic: bytes) -> Iterator[Stored]:
+def _of_tar(path: str, magic: bytes, start: int) -> Iterator[Stored]:
     with ExitStack() as stack:
         source: IO[bytes] = stack.enter_context(open(path, "rb"))
+        source.seek(start)
         if magic.startswith(_GZIP_MAGIC):
             source = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=source)))
         elif magic == _ZSTD_MAGIC:

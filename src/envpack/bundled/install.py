@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,154 +25,25 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, NoReturn, Optional
 
-SCHEMA = "envpack.bundle/1"
-OWN = ".envpack"
-MANIFEST = "bundle.json"
-INSTALLED = "installed.json"
-_CHUNK = 1 << 20
-_TOLD = 5
-
-
-class Failed(Exception):
-    """It could not be done; `code` is the exit code."""
-
-    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.code = code
-
-
-def sha256(path: str) -> str:
-    """Return the digest of a file."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(_CHUNK), b""):
-            total.update(block)
-    return total.hexdigest()
-
-
-def read_manifest(folder: str) -> Dict[str, Any]:
-    """Return what a bundle says of itself; raises Failed if it is none, or of a later schema."""
-    path = os.path.join(folder, OWN, MANIFEST)
-    try:
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
-        schema = manifest["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failed(f"`{folder}` holds no bundle: {error}") from error
-    if schema != SCHEMA:
-        raise Failed(
-            f"the bundle has the schema `{schema}`, and this installer reads `{SCHEMA}`",
-            "unbundle it with the envpack that made it, or a newer one",
-        )
-    return dict(manifest)
-
-
-def differing(folder: str, files: Dict[str, Any]) -> List[str]:
-    """Return the files below a folder that are gone or not what the manifest says."""
-    found = []
-    for name, told in sorted(files.items()):
-        path = os.path.join(folder, *name.split("/"))
-        try:
-            if "link" in told:
-                same = os.readlink(path) == told["link"]
-            else:
-                same = os.path.getsize(path) == told["size"] and sha256(path) == told["sha256"]
-        except OSError:
-            same = False
-        if not same:
-            found.append(name)
-    return found
-
-
-def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
-    """Refuse a tree in which any file is not what was bundled, or that holds more."""
-    wrong = differing(folder, manifest["files"])
-    if wrong:
-        raise Failed(f"`{wrong[0]}` is not the file that was bundled{_more(wrong)}", code=3)
-    known = {*manifest["files"], f"{OWN}/{MANIFEST}"}
-    for above, folders, names in os.walk(folder):
-        for name in (*names, *(n for n in folders if os.path.islink(os.path.join(above, n)))):
-            path = os.path.relpath(os.path.join(above, name), folder).replace(os.sep, "/")
-            if path not in known:
-                raise Failed(f"`{path}` is in the bundle, and was not bundled", code=3)
-
-
-def _more(names: List[str]) -> str:
-    return f", nor are {len(names) - 1} more" if len(names) > 1 else ""
-
-
-def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional[str]) -> None:
-    """Bring the tree under its name: by one rename, or into what an earlier bundle made."""
-    if not os.path.lexists(target) or (os.path.isdir(target) and not os.listdir(target)):
-        if os.path.isdir(target):
-            os.rmdir(target)
-        os.rename(tree, target)
-        return
-    if not os.path.isfile(os.path.join(target, OWN, MANIFEST)):
-        raise Failed(f"`{target}` exists and is no project of a bundle", "name another folder")
-    before = read_manifest(target)
-    if before["project"] != manifest["project"]:
-        raise Failed(f"`{target}` holds the project `{before['project']}`", "name another folder")
-    old, new = _sources(before), _sources(manifest)
-    edited = set(differing(target, old)) & set(differing(target, {**old, **new}))
-    edited -= {name for name in edited if not _there(target, name) and name not in new}
-    edited |= {name for name in new if name not in old and _there(target, name)} & set(
-        differing(target, new)
+if __name__ == "__main__":  # on the far side, where there is no package
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from placing import (  # type: ignore[import-not-found]
+        OWN,
+        Failed,
+        check_script,
+        check_tree,
+        place,
+        read_manifest,
     )
-    if edited and not sources_to:
-        names = sorted(edited)
-        told = ", ".join(f"`{name}`" for name in names[:_TOLD])
-        more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-        raise Failed(
-            f"in `{target}` these were edited: {told}{more}",
-            "--sources-to DIR2 puts the bundle's sources there, and leaves these",
-        )
-    if sources_to:
-        _move_sources(tree, sources_to, new)
-    else:
-        for name in set(old) - set(new):
-            _remove(target, name)
-        _move_sources(tree, target, new)
-    _replace_own(tree, target)
-
-
-def _sources(manifest: Dict[str, Any]) -> Dict[str, Any]:
-    files = manifest["files"]
-    return {name: files[name] for name in files if not name.startswith(f"{OWN}/")}
-
-
-def _there(folder: str, name: str) -> bool:
-    return os.path.lexists(os.path.join(folder, *name.split("/")))
-
-
-def _move_sources(tree: str, target: str, names: Dict[str, Any]) -> None:
-    for name in sorted(names):
-        path = os.path.join(target, *name.split("/"))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise Failed(f"`{path}` is a folder, and a file in the bundle")
-        os.replace(os.path.join(tree, *name.split("/")), path)
-
-
-def _remove(target: str, name: str) -> None:
-    path = os.path.join(target, *name.split("/"))
-    if os.path.lexists(path):
-        os.unlink(path)
-    above = os.path.dirname(path)
-    while above != target and not os.listdir(above):
-        os.rmdir(above)
-        above = os.path.dirname(above)
-
-
-def _replace_own(tree: str, target: str) -> None:
-    """Put the bundle's own folder in the place of the earlier one."""
-    own, aside = os.path.join(target, OWN), os.path.join(target, f"{OWN}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if os.path.isdir(own):
-        os.rename(own, aside)
-    os.rename(os.path.join(tree, OWN), own)
-    shutil.rmtree(aside, ignore_errors=True)
+else:
+    from envpack.bundled.placing import (
+        OWN,
+        Failed,
+        check_script,
+        check_tree,
+        place,
+        read_manifest,
+    )
 
 
 class Installer:
@@ -231,6 +103,7 @@ class Installer:
         self.bring_uv()
         self.python()
         self.environment()
+        os.makedirs(os.path.join(self.own, "wheels"), exist_ok=True)  # no archive holds empty ones
         lock = os.path.join(self.own, "pylock.toml")
         words = ["pip", "sync", "--quiet", "--offline", "--no-config", "--preview-features"]
         words += ["pylock", "--allow-empty-requirements", "--python", self.venv]
@@ -359,6 +232,7 @@ def parsed(words: List[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("tree", help=argparse.SUPPRESS)
     add("target", metavar="DIR")
+    add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
     add("--python-dir", metavar="DIR", help="where Python goes, instead of uv's own directory")
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
@@ -366,38 +240,35 @@ def parsed(words: List[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def run(words: List[str]) -> None:
-    """Check, place, install, and say what to type."""
-    chosen = parsed(words)
+def run(chosen: argparse.Namespace) -> List[str]:
+    """Check, place, install, and return what to say; raises Failed."""
     target = os.path.abspath(chosen.target)
     manifest = read_manifest(chosen.tree)
     check_tree(chosen.tree, manifest)
+    if chosen.run:
+        check_script(chosen.run, manifest)
     if chosen.check:
-        print(f"{len(manifest['files'])} files are what was bundled")
-        return
+        return [f"{len(manifest['files'])} files are what was bundled"]
     Installer(target, manifest, None)  # is this machine one that it is for
     place(os.path.abspath(chosen.tree), target, manifest, chosen.sources_to)
     installer = Installer(target, manifest, chosen.python_dir)
     installer.install()
-    own = installer.uv
+    lines, own = [], installer.uv
     if chosen.install_uv:
         done = install_uv(own, os.path.expanduser("~"))
         own = done or own
         if done is None:
-            print("uv was there, and is left: ~/.local/bin/uv", file=sys.stderr)
-    print(f"Installed {manifest['project']} in {target}")
-    print(f"  cd {_quoted(installer.project)}")
-    print(f"  {_quoted(own)} run …")
-
-
-def _quoted(text: str) -> str:
-    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+            lines.append("uv was there, and is left: ~/.local/bin/uv")
+    lines.append(f"Installed {manifest['project']} in {target}")
+    return [*lines, f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(own)} run …"]
 
 
 def main() -> NoReturn:
-    """Run, and exit."""
+    """Run what the command line says, and exit."""
     try:
-        run(sys.argv[1:])
+        chosen = parsed(sys.argv[1:])
+        for line in run(chosen):
+            print(line)
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:

@@ -2,6 +2,7 @@
 # @TITLE@: sources, packages, Python and uv in one file, for @PLATFORMS@.
 # sh FILE DIR installs it in DIR, without a network; sh FILE --help tells the rest.
 set -u
+payload=@PAYLOAD@
 
 say() {
     printf '%s\n' "$*" >&2
@@ -25,7 +26,7 @@ Installs @TITLE@ in DIR, offline.
 TEXT
 }
 
-payload() {
+unpacked() {
     while IFS= read -r line; do
         [ "$line" = '@END@' ] && break
     done
@@ -80,7 +81,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     mkdir -- "$part/tree" "$part/python"
-    payload < "$self" 2> "$part/said" | tar -xf - -C "$part/tree" 2>> "$part/said" ||
+    unpacked < "$self" 2> "$part/said" | tar -xf - -C "$part/tree" 2>> "$part/said" ||
         : > "$part/damaged"
     if [ -e "$part/damaged" ]; then
         while IFS= read -r line; do
@@ -93,7 +94,7 @@ main() {
     python=
     @PYTHON@
     [ -n "$python" ] || fail "there is no Python here that could install it"
-    "$python" -I -B -X utf8 "$part/tree/.envpack/install.py" "$part/tree" "$@" || exit
+    "$python" -I -B -X utf8 "$part/tree/.envpack/install.py" --run "$self" "$part/tree" "$@" || exit
 }
 
 main "$@"

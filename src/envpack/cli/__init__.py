@@ -14,6 +14,7 @@ from envpack.cli.cache import cache
 from envpack.cli.download import download
 from envpack.cli.pack import pack
 from envpack.cli.sync import sync
+from envpack.cli.unbundle import unbundle
 from envpack.errors import EnvpackError
 from envpack.version import VERSION
 
@@ -31,6 +32,7 @@ cli.add_command(pack)
 cli.add_command(download)
 cli.add_command(sync)
 cli.add_command(bundle)
+cli.add_command(unbundle)
 cli.add_command(cache)
 
 

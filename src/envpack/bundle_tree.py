@@ -1,0 +1,253 @@
+"""What DIR will be on a bundle's far side: the sources, the bundle's own folder, its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from envpack.bundled.placing import OWN, SCHEMA
+from envpack.errors import ProjectFault
+from envpack.lock import LockFile, Scope
+from envpack.model import Link, LinkKind, Member
+from envpack.platforms import Target, platforms_named, pythons_named
+from envpack.programs import PYTHON, UV, cached_as, downloads_json, serves
+from envpack.settings import NAME as SETTINGS
+from envpack.settings import SAVED, configure
+from envpack.sources import Sources
+from envpack.wheelhouse import RECORD, Record, Stored
+
+MANIFEST = f"{OWN}/bundle.json"
+END = "__PAYLOAD__"
+"""The line behind which a `.run` has its archive."""
+
+_BLOCK = 1 << 20
+_SYSTEMS = {"linux": "Linux", "macos": "Darwin"}
+_MACHINES = {("macos", "aarch64"): "arm64"}
+_LOGIN = re.compile(r"(?<=//)[^/\s\"'@]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the bundle: `name` below DIR, `path` here, or a link's text."""
+
+    name: str
+    path: str
+    size: int
+    executable: bool
+    link: str | None = None
+
+    def member(self, arcroot: str) -> Member:
+        """Return it as a format takes it."""
+        if self.link is not None:
+            link = Link(LinkKind.SYMBOLIC, self.link)
+            return Member(arcroot + self.name, 0, False, link=link)
+        return Member(arcroot + self.name, self.size, self.executable, _blocks(self.path))
+
+    def told(self) -> dict[str, Any]:
+        """Return it as the manifest has it."""
+        if self.link is not None:
+            return {"link": self.link}
+        with open(self.path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": digest, "size": self.size}
+
+
+class Tree:
+    """What DIR will be: the sources, and the bundle's own folder."""
+
+    def __init__(
+        self,
+        lock: LockFile,
+        sources: Sources,
+        folder: str,
+        record: Record,
+        name: str,
+        scope: Scope,
+    ) -> None:
+        self.lock, self.sources, self.folder, self.record = lock, sources, folder, record
+        self.name, self.scope = name, scope
+        self.root = os.path.relpath(lock.root, sources.root).replace(os.sep, "/")
+        self.directory = os.path.relpath(lock.project, sources.root).replace(os.sep, "/")
+        self.targets = tuple(
+            Target(platform, python)
+            for platform_name, version in record.about["targets"]
+            for platform in platforms_named([platform_name]) or ()
+            for python in pythons_named([version])
+        )
+        self.warnings: list[str] = []
+        self._made: dict[str, str] = {}
+        self.manifest: dict[str, Any] = {}
+        self.stub = b""
+
+    def settle(self, scratch: str) -> None:
+        """Write what is the bundle's own: settings, installer, lists of interpreters."""
+        self._settings(os.path.join(scratch, "settings"))
+        for name in ("install.py", "placing.py"):
+            data = resources.files("envpack.bundled").joinpath(name).read_bytes()
+            self._make(scratch, f"{OWN}/{name}", data)
+        targets = [self._target(target) for target in self.targets]
+        entries = self._entries()
+        self.stub = stub(self.name, self.lock.version, targets).encode()
+        self.manifest = {
+            "schema": SCHEMA,
+            "project": self.name,
+            "version": self.lock.version,
+            "root": self.root,
+            "directory": self.directory,
+            "sync": self.scope.arguments(self.lock.name),
+            "targets": targets,
+            "stub": {"sha256": hashlib.sha256(self.stub).hexdigest(), "size": len(self.stub)},
+            "files": {entry.name: entry.told() for entry in entries},
+        }
+        text = json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n"
+        self._make(scratch, MANIFEST, text.encode())
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return all files, the bundle's own first, as the far side needs them first."""
+        return self._entries()
+
+    def _make(self, scratch: str, name: str, data: bytes) -> None:
+        path = os.path.join(scratch, "made", *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_bytes(data)
+        self._made[name] = path
+
+    def _settings(self, scratch: str) -> None:
+        """Make the uv.toml by which uv stays offline, free of credentials."""
+        root = os.path.join(scratch, *self.root.split("/")) if self.root != "." else scratch
+        os.makedirs(root)
+        for name in ("pyproject.toml", SETTINGS):
+            path = Path(self.lock.root, name)
+            if path.is_file():
+                text, logins = _LOGIN.subn("", path.read_text("utf-8"))
+                Path(root, name).write_text(text, encoding="utf-8")
+                if logins and name == SETTINGS:
+                    self.warnings.append("the logins in URLs of uv.toml stay home")
+                elif logins:
+                    self.warnings.append("pyproject.toml travels with the logins in its URLs")
+        configure(root, os.path.join(scratch, OWN, "wheels"), os.path.join(root, "pyproject.toml"))
+        for name in (SETTINGS, SAVED):
+            if os.path.isfile(os.path.join(root, name)):
+                made = f"{self.root}/{name}".removeprefix("./")
+                self._made[made] = os.path.join(root, name)
+
+    def _target(self, target: Target) -> dict[str, Any]:
+        """Return what the far side of one platform has to know."""
+        platform = target.platform
+        told: dict[str, Any] = {
+            "platform": str(platform),
+            "system": platform.os,
+            "machine": platform.arch,
+            "python": target.python.minor,
+            "marks": {
+                file.name: file.origin.direct_url
+                for file in self.record.files
+                if not file.role and file.origin.direct_url
+            },
+        }
+        if archive := self._program(PYTHON, target):
+            told["interpreter"] = {
+                "key": archive.name,
+                "version": archive.version,
+                "path": f"{OWN}/{archive.path}",
+            }
+            if archive.origin.path:  # given by the user: uv's own list does not know it
+                told["interpreter"]["cached_as"] = cached_as(archive)
+                told["interpreter"]["downloads"] = json.loads(downloads_json(archive))
+        if program := self._program(UV, target):
+            told["uv"] = f"{OWN}/{program.path}"
+        return told
+
+    def _program(self, role: str, target: Target) -> Stored | None:
+        fitting = (f for f in self.record.files if f.role == role and serves(f, target))
+        return next(fitting, None)
+
+    def _entries(self) -> tuple[Entry, ...]:
+        found: dict[str, Entry] = {}
+        for name in self.sources.files:
+            found[name] = _entry(name, os.path.join(self.sources.root, *name.split("/")))
+        for name, text in self.sources.links:
+            found[name] = Entry(name, "", 0, False, text)
+        programs = {file.path for file in self.record.files if file.role == UV}
+        names = [RECORD, "pylock.toml", "requirements.txt", "build-requirements.txt"]
+        names += [file.path for file in self.record.files]
+        for name in names:
+            path = os.path.join(self.folder, *name.split("/"))
+            if os.path.isfile(path):
+                found[f"{OWN}/{name}"] = _entry(f"{OWN}/{name}", path, name in programs)
+        for name, path in self._made.items():
+            found[name] = _entry(name, path)
+        order = sorted(found, key=lambda name: (not name.startswith(f"{OWN}/"), name))
+        return tuple(found[name] for name in order)
+
+
+def _entry(name: str, path: str, executable: bool = False) -> Entry:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
+    return Entry(name, path, status.st_size, executable or bool(status.st_mode & 0o100))
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        yield from iter(lambda: file.read(_BLOCK), b"")
+
+
+def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]]) -> str:
+    """Return the script before the archive, for the manifest's `targets`.
+
+    The place for the archive's sha256 holds zeros.
+    """
+    text = resources.files("envpack.bundled").joinpath("install.sh").read_text("utf-8")
+    platforms = ", ".join(dict.fromkeys(target["platform"] for target in targets))
+    machines, pythons = [], ["case $machine in"]
+    for target in targets:
+        system = _SYSTEMS[target["system"]]
+        machine = _MACHINES.get((target["system"], target["machine"]), target["machine"])
+        words = f"'{system} {machine}'"
+        if words in machines:
+            continue
+        machines.append(words)
+        pythons.append(f"    {words})")
+        pythons += [f"        {line}" for line in _finds_python(target)]
+        pythons.append("        ;;")
+    pythons.append("    esac")
+    filled = {
+        "@TITLE@": f"{name} {version}" if version else name,
+        "@PLATFORMS@": platforms,
+        "@MACHINES@": " | ".join(machines),
+        "@PYTHON@": "\n".join(pythons),
+        "@PAYLOAD@": "0" * 64,
+        "@END@": END,
+    }
+    for mark, value in filled.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def _finds_python(target: dict[str, Any]) -> list[str]:
+    """Return the lines that unpack or find the Python that installs."""
+    told = target.get("interpreter")
+    version = target["python"]
+    if told is None:
+        if "uv" in target:
+            uv = f'"$part/tree/{target["uv"]}"'
+            return [f"python=$({uv} python find --no-project --system {version} 2>/dev/null)"]
+        return [f"python=$(command -v python{version})"]
+    opened = "gzip -dc" if told["path"].endswith(("gz", "tgz")) else "cat"
+    inside = f"bin/python{version}"
+    return [
+        f'{opened} < "$part/tree/{told["path"]}" | tar -xf - -C "$part/python" ||',
+        '    fail "the Python of the bundle cannot be unpacked"',
+        f'for found in "$part"/python/*/{inside} "$part"/python/*/install/{inside}; do',
+        '    [ -x "$found" ] && python=$found',
+        "done",
+    ]

@@ -1,0 +1,180 @@
+"""A bundle's files on its far side: whether they are what was bundled, and where they go.
+
+Needs Python 3.9 and nothing else, as it travels in the bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from typing import Any, Dict, List, Optional
+
+SCHEMA = "envpack.bundle/1"
+OWN = ".envpack"
+MANIFEST = "bundle.json"
+_CHUNK = 1 << 20
+_TOLD = 5
+
+
+class Failed(Exception):
+    """It could not be done; `code` is the exit code."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+
+
+def sha256(path: str) -> str:
+    """Return the digest of a file."""
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_CHUNK), b""):
+            total.update(block)
+    return total.hexdigest()
+
+
+def read_manifest(folder: str) -> Dict[str, Any]:
+    """Return what a bundle says of itself; raises Failed if it is none, or of a later schema."""
+    path = os.path.join(folder, OWN, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+        schema = manifest["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failed(f"`{folder}` holds no bundle: {error}") from error
+    if schema != SCHEMA:
+        raise Failed(
+            f"the bundle has the schema `{schema}`, and this installer reads `{SCHEMA}`",
+            "unbundle it with the envpack that made it, or a newer one",
+        )
+    return dict(manifest)
+
+
+def differing(folder: str, files: Dict[str, Any]) -> List[str]:
+    """Return the files below a folder that are gone or not what the manifest says."""
+    found = []
+    for name, told in sorted(files.items()):
+        path = os.path.join(folder, *name.split("/"))
+        try:
+            if "link" in told:
+                same = os.readlink(path) == told["link"]
+            else:
+                same = os.path.getsize(path) == told["size"] and sha256(path) == told["sha256"]
+        except OSError:
+            same = False
+        if not same:
+            found.append(name)
+    return found
+
+
+def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
+    """Refuse a tree in which any file is not what was bundled, or that holds more."""
+    wrong = differing(folder, manifest["files"])
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is not the file that was bundled{_more(wrong)}", code=3)
+    known = {*manifest["files"], f"{OWN}/{MANIFEST}"}
+    for above, folders, names in os.walk(folder):
+        for name in (*names, *(n for n in folders if os.path.islink(os.path.join(above, n)))):
+            path = os.path.relpath(os.path.join(above, name), folder).replace(os.sep, "/")
+            if path not in known:
+                raise Failed(f"`{path}` is in the bundle, and was not bundled", code=3)
+
+
+def check_script(path: str, manifest: Dict[str, Any]) -> None:
+    """Refuse a file whose script or archive is not the one that was written.
+
+    The script names the sha256 of the archive behind it, and the manifest in that archive the
+    script's own, for which that name counts as zeros.
+    """
+    told = manifest["stub"]
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        script = file.read(told["size"])
+        for block in iter(lambda: file.read(_CHUNK), b""):
+            total.update(block)
+    found = re.search(rb"^payload=([0-9a-f]{64})$", script, re.MULTILINE)
+    named = found.group(1) if found else b"?"
+    plain = script.replace(named, b"0" * 64, 1)
+    if hashlib.sha256(plain).hexdigest() != told["sha256"] or named.decode() != total.hexdigest():
+        raise Failed(f"`{path}` is not the file that was bundled", code=3)
+
+
+def _more(names: List[str]) -> str:
+    return f", nor are {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional[str]) -> None:
+    """Bring the tree under its name: by one rename, or into what an earlier bundle made."""
+    if not os.path.lexists(target) or (os.path.isdir(target) and not os.listdir(target)):
+        if os.path.isdir(target):
+            os.rmdir(target)
+        os.rename(tree, target)
+        return
+    if not os.path.isfile(os.path.join(target, OWN, MANIFEST)):
+        raise Failed(f"`{target}` exists and is no project of a bundle", "name another folder")
+    before = read_manifest(target)
+    if before["project"] != manifest["project"]:
+        raise Failed(f"`{target}` holds the project `{before['project']}`", "name another folder")
+    old, new = _sources(before), _sources(manifest)
+    edited = set(differing(target, old)) & set(differing(target, {**old, **new}))
+    edited -= {name for name in edited if not _there(target, name) and name not in new}
+    edited |= {name for name in new if name not in old and _there(target, name)} & set(
+        differing(target, new)
+    )
+    if edited and not sources_to:
+        names = sorted(edited)
+        told = ", ".join(f"`{name}`" for name in names[:_TOLD])
+        more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+        raise Failed(
+            f"in `{target}` these were edited: {told}{more}",
+            "--sources-to DIR2 puts the bundle's sources there, and leaves these",
+        )
+    if sources_to:
+        _move_sources(tree, sources_to, new)
+    else:
+        for name in set(old) - set(new):
+            _remove(target, name)
+        _move_sources(tree, target, new)
+    _replace_own(tree, target)
+
+
+def _sources(manifest: Dict[str, Any]) -> Dict[str, Any]:
+    files = manifest["files"]
+    return {name: files[name] for name in files if not name.startswith(f"{OWN}/")}
+
+
+def _there(folder: str, name: str) -> bool:
+    return os.path.lexists(os.path.join(folder, *name.split("/")))
+
+
+def _move_sources(tree: str, target: str, names: Dict[str, Any]) -> None:
+    for name in sorted(names):
+        path = os.path.join(target, *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise Failed(f"`{path}` is a folder, and a file in the bundle")
+        os.replace(os.path.join(tree, *name.split("/")), path)
+
+
+def _remove(target: str, name: str) -> None:
+    path = os.path.join(target, *name.split("/"))
+    if os.path.lexists(path):
+        os.unlink(path)
+    above = os.path.dirname(path)
+    while above != target and not os.listdir(above):
+        os.rmdir(above)
+        above = os.path.dirname(above)
+
+
+def _replace_own(tree: str, target: str) -> None:
+    """Put the bundle's own folder in the place of the earlier one."""
+    own, aside = os.path.join(target, OWN), os.path.join(target, f"{OWN}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if os.path.isdir(own):
+        os.rename(own, aside)
+    os.rename(os.path.join(tree, OWN), own)
+    shutil.rmtree(aside, ignore_errors=True)
