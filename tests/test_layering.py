@@ -39,7 +39,7 @@ FLOORS = (
     {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
-    {"bundled", "bundle_tree"},
+    {"bundled", "bundle_zip", "bundle_tree"},
     {"bundling", "unbundling"},
     {"__init__"},
     {"cli"},

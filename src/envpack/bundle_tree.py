@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from envpack.bundle_zip import lists_of_pythons, openers, sums_of_openers
 from envpack.bundled.placing import OWN, SCHEMA
 from envpack.errors import ProjectFault
 from envpack.lock import LockFile, Scope
@@ -56,7 +57,8 @@ class Entry:
             return {"link": self.link}
         with open(self.path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"sha256": digest, "size": self.size}
+        told = {"sha256": digest, "size": self.size}
+        return {**told, "executable": True} if self.executable else told
 
 
 class Tree:
@@ -89,10 +91,12 @@ class Tree:
     def settle(self, scratch: str) -> None:
         """Write what is the bundle's own: settings, installer, lists of interpreters."""
         self._settings(os.path.join(scratch, "settings"))
-        for name in ("install.py", "placing.py"):
+        for name in ("install.py", "placing.py", "windows.py", "unzipped.py"):
             data = resources.files("envpack.bundled").joinpath(name).read_bytes()
             self._make(scratch, f"{OWN}/{name}", data)
         targets = [self._target(target) for target in self.targets]
+        for name, data in lists_of_pythons(targets).items():
+            self._make(scratch, name, data)
         entries = self._entries()
         self.stub = stub(self.name, self.lock.version, targets).encode()
         self.manifest = {
@@ -103,6 +107,7 @@ class Tree:
             "directory": self.directory,
             "sync": self.scope.arguments(self.lock.name),
             "targets": targets,
+            "openers": sums_of_openers(self.name, self.lock.version, targets),
             "stub": {"sha256": hashlib.sha256(self.stub).hexdigest(), "size": len(self.stub)},
             "files": {entry.name: entry.told() for entry in entries},
         }
@@ -112,6 +117,12 @@ class Tree:
     def entries(self) -> tuple[Entry, ...]:
         """Return all files, the bundle's own first, as the far side needs them first."""
         return self._entries()
+
+    def openers(self) -> dict[str, bytes]:
+        """Return what opens the bundle as a zip, once it is settled."""
+        with open(self._made[MANIFEST], "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return openers(self.name, self.lock.version, self.manifest["targets"], digest)
 
     def _make(self, scratch: str, name: str, data: bytes) -> None:
         path = os.path.join(scratch, "made", *name.split("/"))
@@ -210,6 +221,8 @@ def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]]) -> s
     platforms = ", ".join(dict.fromkeys(target["platform"] for target in targets))
     machines, pythons = [], ["case $machine in"]
     for target in targets:
+        if target["system"] not in _SYSTEMS:
+            continue
         system = _SYSTEMS[target["system"]]
         machine = _MACHINES.get((target["system"], target["machine"]), target["machine"])
         words = f"'{system} {machine}'"

@@ -1,7 +1,8 @@
 """The `bundle` command: a project in one file, which installs itself where there is no network.
 
 It holds the sources, what `download` makes, interpreters, uv, and `envpack.bundled.install`, which
-works there with these alone. A `.run` is a POSIX script with a tar.gz behind it.
+works there with these alone. A `.run` is a POSIX script with a tar.gz behind it, a zip for Windows
+has `install.cmd` beside the tree.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from packaging.pylock import PackageDirectory
 
 from envpack.archive import format_for, format_named
 from envpack.bundle_tree import Entry, Tree
+from envpack.bundle_zip import TREE, without_impossible
 from envpack.downloading import download
 from envpack.errors import OutputFault, ProjectFault, UsageError
 from envpack.listener import Listener, Silent
 from envpack.lock import LockFile, Scope, check_fresh, export, find_lock
-from envpack.model import Format, Item
+from envpack.model import Format, Item, Member
 from envpack.options import DEFAULT_MTIME
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
@@ -33,7 +35,7 @@ from envpack.uv import Uv
 from envpack.wheelhouse import read_record
 
 RUN = ".run"
-
+ZIP = ".zip"
 
 _BLOCK = 1 << 20
 
@@ -95,20 +97,24 @@ def bundle(
     """
     listener = listener or Silent()
     lock = find_lock(os.fspath(project))
-    named = platforms_named(platforms)
-    if named is None or any(platform.os == "windows" for platform in named):
-        raise UsageError("a bundle is for platforms by name, of Linux or macOS")
+    windows = _for_windows(platforms)
     name = lock.name or os.path.basename(lock.project)
-    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + RUN
+    suffix = ZIP if windows else RUN
+    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + suffix
     kind = format_named("tar.gz") if output.endswith(RUN) else format_for(output)
-    if kind.name == "zip":
-        raise UsageError("a bundle is a `.run`, or a tar archive")
+    if kind.name == "zip" and not windows:
+        raise UsageError(
+            "a zip is for Windows, and no platform is", hint="a `.run` installs itself elsewhere"
+        )
+    if windows and kind.name != "zip":
+        raise UsageError("a bundle for Windows is a zip", hint="name it so: `-o project.zip`")
     check_output(output, kind, force=force)
     check_fresh(Uv.find(), lock)
     scope = scope or Scope(all_extras=True, all_groups=True, all_packages=True)
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
         sources = _sources(lock, scope, scratch, everything=everything)
+        sources = without_impossible(sources) if windows else sources
         folder = os.path.join(scratch, "folder")
         done = download(
             folder,
@@ -148,6 +154,14 @@ def bundle(
         )
 
 
+def _for_windows(platforms: Sequence[str]) -> bool:
+    """Say whether one of the platforms is Windows; raises UsageError for `all`."""
+    named = platforms_named(platforms)
+    if named is None:
+        raise UsageError("a bundle is for platforms by name")
+    return any(platform.os == "windows" for platform in named)
+
+
 def _sources(lock: LockFile, scope: Scope, scratch: str, *, everything: bool) -> Sources:
     """Collect the workspace, and the path dependencies outside of it."""
     locked = export(Uv.find(), lock, scope, scratch)
@@ -170,11 +184,15 @@ def _write(
     run: bool,
 ) -> None:
     """Write the archive, behind the script if it is to run."""
-    arcroot = "" if run else f"{tree.name}/"
+    zipped = kind.name == "zip"
+    arcroot = "" if run else f"{TREE if zipped else tree.name}/"
 
     def items() -> Iterator[Item]:
+        for name, data in (tree.openers() if zipped else {}).items():
+            yield Member(name, len(data), False, (data,))
         for entry in entries:
-            yield entry.member(arcroot)
+            if entry.link is None or not zipped:  # the manifest's links are made over there
+                yield entry.member(arcroot)
 
     if not run:
         kind.write(items(), target, level=None, mtime=mtime, pool=pool)

@@ -7,13 +7,15 @@ import os
 import secrets
 import shutil
 import tarfile
+import zipfile
 import zlib
 from contextlib import suppress
 
 from envpack.archive.read import Stored, members
 from envpack.bundle_tree import END
 from envpack.bundled import install
-from envpack.bundled.placing import OWN, Failed
+from envpack.bundled.placing import OWN, Failed, read_manifest
+from envpack.bundled.windows import make_links
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
 from envpack.model import LinkKind
 
@@ -49,6 +51,8 @@ def unbundle(
     try:
         os.mkdir(part)
         tree = _unpacked(path, start, os.path.join(part, "tree"))
+        if zipfile.is_zipfile(path):
+            make_links(tree, read_manifest(tree)["files"])
         words = argparse.Namespace(
             tree=tree,
             target=target,
@@ -105,7 +109,7 @@ def _unpacked(path: str, start: int, tree: str) -> str:
             with open(place, "xb") as file:
                 shutil.copyfileobj(member.data, file, _CHUNK)
             os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
-    except (EOFError, tarfile.TarError, zlib.error, ZstdError) as error:
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError) as error:
         raise DamagedError(f"`{path}` is damaged: {error}") from error
     except OSError as error:
         if error.errno is None:  # gzip's own

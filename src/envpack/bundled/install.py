@@ -23,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn, Optional
+from typing import Any, Callable, Dict, List, NoReturn, Optional
 
-if __name__ == "__main__":  # on the far side, where there is no package
+if not __package__:  # on the far side
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from placing import (  # type: ignore[import-not-found]
         OWN,
@@ -44,6 +44,9 @@ else:
         place,
         read_manifest,
     )
+
+_ALSO = {"x86_64": ("i686",), "aarch64": ("x86_64", "i686")}
+"""Machines whose programs run on Windows of another one."""
 
 
 class Installer:
@@ -71,9 +74,11 @@ class Installer:
         system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
         machine = platform.machine()
         machine = {"arm64": "aarch64", "AMD64": "x86_64", "amd64": "x86_64"}.get(machine, machine)
-        for target in self.manifest["targets"]:
-            if (target["system"], target["machine"]) == (system, machine):
-                return dict(target)
+        others = _ALSO.get(machine, ()) if system == "windows" else ()
+        for fitting in (machine, *others):
+            for target in self.manifest["targets"]:
+                if (target["system"], target["machine"]) == (system, fitting):
+                    return dict(target)
         has = ", ".join(sorted({target["platform"] for target in self.manifest["targets"]}))
         raise Failed(f"this bundle is for {has}, and this machine is {system}-{machine}")
 
@@ -133,10 +138,7 @@ class Installer:
         part = f"{self.uv}.part"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
-        try:
-            os.link(source, part)
-        except OSError:  # not on this file system
-            shutil.copy2(source, part)
+        _also_named(source, part)
         os.replace(part, self.uv)
 
     def python(self) -> None:
@@ -152,7 +154,7 @@ class Installer:
         # uv's own list does not know it, and offline uv takes it from its cache alone.
         with tempfile.TemporaryDirectory(dir=self.own) as scratch:
             archive = os.path.join(os.path.dirname(self.own), *told["path"].split("/"))
-            os.symlink(archive, os.path.join(scratch, told["cached_as"]))
+            _also_named(archive, os.path.join(scratch, told["cached_as"]))
             listed = Path(scratch, "downloads.json")
             listed.write_text(json.dumps(told["downloads"]), encoding="utf-8")
             words += ["--python-downloads-json-url", listed.as_uri()]
@@ -198,6 +200,14 @@ class Installer:
                 _mark(os.path.join(site, name), name, json.dumps(value))
 
 
+def _also_named(source: str, path: str) -> None:
+    """Give a file another name, by a hard link if there are any on this file system."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copy2(source, path)
+
+
 def _mark(info: str, name: str, text: str) -> None:
     """Write direct_url.json and its line of RECORD, in files of their own: uv's are hard links."""
     data = text.encode()
@@ -231,18 +241,21 @@ def parsed(words: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="the bundle", description="Install this project.")
     add = parser.add_argument
     add("tree", help=argparse.SUPPRESS)
-    add("target", metavar="DIR")
+    add("target", metavar="DIR", nargs="?")
     add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
     add("--python-dir", metavar="DIR", help="where Python goes, instead of uv's own directory")
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
     add("--sources-to", metavar="DIR", help="put the sources there, if DIR holds edited ones")
-    return parser.parse_args(words)
+    chosen = parser.parse_args(words)
+    if chosen.target is None and not chosen.check:
+        parser.error("name the DIR in which to install")
+    return chosen
 
 
 def run(chosen: argparse.Namespace) -> List[str]:
     """Check, place, install, and return what to say; raises Failed."""
-    target = os.path.abspath(chosen.target)
+    target = os.path.abspath(chosen.target or "bundle")
     manifest = read_manifest(chosen.tree)
     check_tree(chosen.tree, manifest)
     if chosen.run:
@@ -260,14 +273,22 @@ def run(chosen: argparse.Namespace) -> List[str]:
         if done is None:
             lines.append("uv was there, and is left: ~/.local/bin/uv")
     lines.append(f"Installed {manifest['project']} in {target}")
-    return [*lines, f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(own)} run …"]
+    return [*lines, *_typed(installer.project, own)]
 
 
-def main() -> NoReturn:
-    """Run what the command line says, and exit."""
+def _typed(project: str, uv: str) -> List[str]:
+    """Return what to type to go on."""
+    if os.name != "nt":
+        return [f"  cd {shlex.quote(project)}", f"  {shlex.quote(uv)} run …"]
+    with contextlib.suppress(ValueError):  # on another drive
+        uv = os.path.relpath(uv, project)
+    return [f'  cd /d "{project}"', f'  "{uv}" run …' if " " in uv else f"  {uv} run …"]
+
+
+def finish(work: Callable[[], List[str]]) -> NoReturn:
+    """Do the work, say what it returns, and exit."""
     try:
-        chosen = parsed(sys.argv[1:])
-        for line in run(chosen):
+        for line in work():
             print(line)
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)
@@ -281,4 +302,4 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    finish(lambda: run(parsed(sys.argv[1:])))
