@@ -46,9 +46,12 @@ def unpacked(zipped: Path, tmp_path: Path) -> Path:
 def install(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Start what install.cmd starts."""
     opener = folder / "install.cmd"
-    line = next(x for x in opener.read_text("ascii").splitlines() if x.startswith('set "manifest='))
-    command = [sys.executable, "-I", "-B", "-X", "utf8", folder / TREE / ".envpack/unzipped.py"]
-    command += [opener, line[14:-1], *words]
+    line = next(
+        x for x in opener.read_text("ascii").splitlines() if x.startswith('set "_manifest=')
+    )
+    installer = folder / TREE / ".envpack/unzipped.py"
+    command = [sys.executable, "-I", "-B", "-X", "utf8", str(installer), str(opener)]
+    command += [line[15:-1], *words]
     return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
 
 
@@ -164,10 +167,10 @@ def test_machines_of_windows() -> None:
     one = {"system": "windows", "platform": "p", "python": "3.12"}
     targets = [{**one, "machine": "i686"}, {**one, "machine": "x86_64"}]
     text = openers("plum", None, targets, "0" * 64)["install.cmd"].decode()
-    assert [line for line in text.splitlines() if line.startswith('if "%machine%"')] == [
-        'if "%machine%"=="AMD64" goto x86_64',
-        'if "%machine%"=="ARM64" goto x86_64',
-        'if "%machine%"=="x86" goto i686',
+    assert [line for line in text.splitlines() if line.startswith('if "%_machine%"')] == [
+        'if "%_machine%"=="AMD64" goto x86_64',
+        'if "%_machine%"=="ARM64" goto x86_64',
+        'if "%_machine%"=="x86" goto i686',
     ]
     assert openers("plum", None, [{**targets[0], "system": "linux"}], "0" * 64) == {}
 

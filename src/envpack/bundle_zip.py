@@ -115,7 +115,7 @@ def _each(targets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _machines(targets: Sequence[dict[str, Any]]) -> list[str]:
     there = {target["machine"] for target in targets}
     return [
-        f'if "%machine%"=="{name}" goto {best}'
+        f'if "%_machine%"=="{name}" goto {best}'
         for name, machines in _MACHINES.items()
         if (best := next((machine for machine in machines if machine in there), None))
     ]
@@ -123,17 +123,17 @@ def _machines(targets: Sequence[dict[str, Any]]) -> list[str]:
 
 def _pythons(target: dict[str, Any]) -> list[str]:
     """Return the lines that name one machine's uv and Python."""
-    lines = [f":{target['machine']}", f'set "version={target["python"]}"', 'set "uv=uv"']
+    lines = [f":{target['machine']}", f'set "_version={target["python"]}"', 'set "_uv=uv"']
     if "uv" in target:
         path = target["uv"].removeprefix(f"{OWN}/").replace("/", "\\")
-        lines[-1] = f'set "uv=%own%\\{path}"'
+        lines[-1] = f'set "_uv=%_own%\\{path}"'
     if told := target.get("interpreter"):
         name = os.path.basename(told["path"])
-        lines.append(f'set "key={told["key"]}"')
-        lines.append(f'set "archive={name}"')
-        lines.append(f'set "cached={told.get("cached_as", name)}"')
+        lines.append(f'set "_key={told["key"]}"')
+        lines.append(f'set "_archive={name}"')
+        lines.append(f'set "_cached={told.get("cached_as", name)}"')
         if "downloads" in told:
-            lines.append(f'set "listed={_listed(target)}"')
+            lines.append(f'set "_listed={_listed(target)}"')
     return [*lines, "goto ask"]
 
 

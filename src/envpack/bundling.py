@@ -90,10 +90,11 @@ def bundle(
 ) -> BundleReport:
     """Put a project into one file, and return a report.
 
-    `output` is `<project>-<version>.run` if None; its suffix says what is written. `platforms`,
-    `pythons`, `scope` and `python_archives` mean what they do for `download`. Without `python` or
-    `uv` the far side must have its own. `everything` takes sources that git ignores, too. The
-    project is only read. Raises EnvpackError in one of its classes; nothing is left then.
+    `output` is `<project>-<version>.run` if None, `.zip` if a platform is Windows; its suffix says
+    what is written. `platforms`, `pythons`, `scope` and `python_archives` mean what they do for
+    `download`. Without `python` or `uv` the far side must have its own. `everything` takes sources
+    that git ignores, too. The project is only read. Raises EnvpackError in one of its classes;
+    nothing is left then.
     """
     listener = listener or Silent()
     lock = find_lock(os.fspath(project))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from .lab.interpreters import uv_environment
 from .lab.missing import require
 from .lab.orchard import SAYS, plant, served, sums
 from .lab.session import Lab
+from .lab.tools import call, uv_program
 from .lab.wine import PYTHON, Windows, windows, windows_python
 from .packs import envpack
 
@@ -69,15 +71,15 @@ class Far:
             if path.is_file():
                 path.chmod(0o444)  # as from a disc
 
-    def run(self, *words: str, cwd: str = "work", stdin: str = "") -> CompletedProcess[str]:
-        """Start a program in a folder."""
+    def run(self, *words: str, cwd: str = "work", path: str = "") -> CompletedProcess[str]:
+        """Start a program in a folder; `path` is on PATH."""
         (self.machine.drive / cwd).mkdir(parents=True, exist_ok=True)
-        return self.machine.run(words, cwd=cwd, stdin=stdin)
+        return self.machine.run(words, cwd=cwd, env={"WINEPATH": path})
 
-    def install(self, *words: str, stdin: str = "") -> CompletedProcess[str]:
+    def install(self, *words: str, path: str = "") -> CompletedProcess[str]:
         """Start install.cmd by its whole path, as a double click does."""
-        path = "C:\\" + UNPACKED.replace("/", "\\") + "\\install.cmd"
-        return self.run(path, *words, stdin=stdin)
+        opener = "C:\\" + UNPACKED.replace("/", "\\") + "\\install.cmd"
+        return self.run(opener, *words, path=path)
 
 
 @pytest.fixture
@@ -124,10 +126,11 @@ def works(far: Far, place: str) -> None:
 
 
 def test_by_a_double_click(far: Far) -> None:
-    """It asks for the folder, has one to offer, and waits so that the answer can be read."""
-    said = ok(far.install(stdin="\n\n"))
+    """It asks for the folder, has one to offer, and waits so that its words can be read."""
+    said = ok(far.install())
     assert "Folder [C:\\users\\root\\orchard]: " in said
     assert "Installed orchard in C:\\users\\root\\orchard\n" in said
+    assert said.endswith("Press any key to continue... ")
     assert (far.machine.drive / "users/root/orchard/.venv/Scripts/orchard.exe").is_file()
 
 
@@ -182,7 +185,7 @@ def test_not_the_whole_zip(far: Far) -> None:
     alone = far.machine.drive / "alone"
     alone.mkdir()
     shutil.copyfile(far.unpacked / "install.cmd", alone / "install.cmd")
-    done = far.run("cmd", "/c", "install.cmd", "p", cwd="alone", stdin="\r\n")
+    done = far.run("cmd", "/c", "install.cmd", "p", cwd="alone")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "error: this is not the whole bundle",
@@ -202,6 +205,38 @@ def test_a_missing_file_and_a_long_path(far: Far) -> None:
     assert error == "error: `src/orchard/__init__.py` is missing"
     assert way_out == "hint: unpack all of the zip"
     assert not list((far.machine.drive / "work").iterdir())
+
+
+PLUM = """\
+[project]
+name = "plum"
+version = "1"
+requires-python = ">=3.12"
+
+[tool.uv]
+package = false
+"""
+
+
+def test_a_python_of_their_own(near: Near, tmp_path: Path) -> None:
+    """A bundle without Python takes the one that is there, and says so if there is none."""
+    project = tmp_path / "plum"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(PLUM, encoding="utf-8")
+    (project / "main.py").write_text("print('plum')\n", encoding="utf-8")
+    call([uv_program(), "lock", "-q"], cwd=project, env=near.environment)
+    words = ["bundle", "-q", "--platform", "windows", "--python", MINOR, "--no-python"]
+    bundle = tmp_path / "plum.zip"
+    envpack([*words, "-o", str(bundle)], env=near.environment, cwd=project)
+    far = Far(require(windows, tmp_path / "windows"), bundle)
+    none = far.install("p")
+    assert none.returncode != 0
+    assert "No interpreter found for Python 3.12" in none.stderr
+    with tarfile.open(require(windows_python)) as archive:
+        archive.extractall(far.machine.drive, filter="data")
+    ok(far.install("p", path="C:\\python"))
+    uv = "C:\\work\\p\\.envpack\\bin\\uv.exe"
+    assert ok(far.run(uv, "run", "main.py", cwd="work/p")) == "plum\n"
 
 
 def test_usage(far: Far) -> None:

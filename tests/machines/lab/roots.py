@@ -10,6 +10,7 @@ not enough. All have a static busybox. Only `python` has one, Debian's own.
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,19 +171,7 @@ def _build(suite: str, kind: str, to: Path) -> None:
     debs = sorted(packages(suite, kind).glob("*.deb"))
     if kind == "min":
         debs = [deb for deb in debs if deb.name.split("_")[0] in MIN]
-    for name in MERGED:
-        (to / "usr" / name).mkdir(parents=True)
-        (to / name).symlink_to(f"usr/{name}")
-    unpack(debs, to)
-    for name in MERGED:
-        if not (to / name).is_symlink():
-            raise MissingMachine(f"unpacking {suite} replaced the link `/{name}`")
-    for name in EMPTY:
-        (to / name).mkdir(parents=True, exist_ok=True)
-    for name in UNUSED:
-        shutil.rmtree(to / "usr/share" / name, ignore_errors=True)
-    (to / "etc/passwd").write_text(USERS, encoding="utf-8")
-    (to / "etc/group").write_text(GROUPS, encoding="utf-8")
+    lay_out(debs, to)
     if kind == "cc":
         (to / "usr/bin/cc").symlink_to("gcc")
     if kind == "bare":
@@ -190,7 +179,24 @@ def _build(suite: str, kind: str, to: Path) -> None:
         (to / "usr/bin/sh").symlink_to("dash")
     if kind == "wine":
         _wine(to)
-    _applets(to, RESOLVERS if kind == "bare" else frozenset())
+    applets(to, left_out=RESOLVERS if kind == "bare" else frozenset())
+
+
+def lay_out(debs: Sequence[Path], to: Path) -> None:
+    """Unpack packages into an empty folder, and add what every root has."""
+    for name in MERGED:
+        (to / "usr" / name).mkdir(parents=True)
+        (to / name).symlink_to(f"usr/{name}")
+    unpack(debs, to)
+    for name in MERGED:
+        if not (to / name).is_symlink():
+            raise MissingMachine(f"unpacking packages replaced the link `/{name}`")
+    for name in EMPTY:
+        (to / name).mkdir(parents=True, exist_ok=True)
+    for name in UNUSED:
+        shutil.rmtree(to / "usr/share" / name, ignore_errors=True)
+    (to / "etc/passwd").write_text(USERS, encoding="utf-8")
+    (to / "etc/group").write_text(GROUPS, encoding="utf-8")
 
 
 def _wine(root_path: Path) -> None:
@@ -205,11 +211,16 @@ def _wine(root_path: Path) -> None:
             dll.unlink()
 
 
-def _applets(root_path: Path, left_out: frozenset[str]) -> None:
-    """Link busybox's applets into /usr/bin, except names that a package brought."""
+def applets(
+    root_path: Path, *, emulator: Sequence[str] = (), left_out: frozenset[str] = frozenset()
+) -> None:
+    """Link busybox's applets into /usr/bin, except names that a package brought.
+
+    `emulator` is what runs a program of that root on this machine.
+    """
     busybox = root_path / "usr/bin/busybox"
     with TemporaryDirectory() as empty:
-        listed = call([busybox, "--list"], env={"PATH": empty})
+        listed = call([*emulator, busybox, "--list"], env={"PATH": empty})
     for applet in listed.split():
         link = root_path / "usr/bin" / applet
         if applet in left_out:
