@@ -109,15 +109,21 @@ def test_one_command_and_plain_uv(near: Near, far: Far) -> None:
     assert not list((far.machine.drive / "users/root/AppData/Local/Temp").glob("envpack-*"))
     assert (place / "LICENSE").read_text("utf-8") == "free\n"
     assert (place / "manual/LICENSE").read_text("utf-8") == "free\n"
-    works(far, "work/My Dir é")
+    uv = uv_of("work/My Dir é")
+    assert ok(far.run(uv, "run", "orchard", cwd="work/My Dir é")) == SAYS
     place.rename(place.with_name("moved"))
+    assert ok(far.run(uv_of("work/moved"), "run", "orchard", cwd="work/moved")) == SAYS
     works(far, "work/moved")
+
+
+def uv_of(place: str) -> str:
+    """Return the path of uv in a folder of drive C:."""
+    return "C:\\" + place.replace("/", "\\") + "\\.envpack\\bin\\uv.exe"
 
 
 def works(far: Far, place: str) -> None:
     """Try what people do with uv."""
-    uv = "C:\\" + place.replace("/", "\\") + "\\.envpack\\bin\\uv.exe"
-    assert ok(far.run(uv, "run", "orchard", cwd=place)) == SAYS
+    uv = uv_of(place)
     pytest_words = ["run", "--all-extras", "pytest", "-q", "-p", "no:cacheprovider", ".."]
     assert "1 passed" in ok(far.run(uv, *pytest_words, cwd=f"{place}/src"))
     ok(far.run(uv, "sync", "-q", "--locked", "--all-extras", cwd=place))
@@ -235,8 +241,7 @@ def test_a_python_of_their_own(near: Near, tmp_path: Path) -> None:
     with tarfile.open(require(windows_python)) as archive:
         archive.extractall(far.machine.drive, filter="data")
     ok(far.install("p", path="C:\\python"))
-    uv = "C:\\work\\p\\.envpack\\bin\\uv.exe"
-    assert ok(far.run(uv, "run", "main.py", cwd="work/p")) == "plum\n"
+    assert ok(far.run(uv_of("work/p"), "run", "main.py", cwd="work/p")) == "plum\n"
 
 
 def test_usage(far: Far) -> None:

@@ -46,7 +46,7 @@ printf %s ":qemu-aarch64:M::$1:$2:$3:PF" > /proc/sys/fs/binfmt_misc/register
 shift 3
 exec "$@"
 """
-"""`F` opens qemu now: it need not be in the root. `P` keeps argv[0], by which busybox knows itself."""
+"""`F`: qemu is opened now, and need not be in the root. `P`: busybox gets its argv[0]."""
 
 
 @dataclass(frozen=True)
