@@ -37,8 +37,7 @@ INSIDE = "/a place"
 WORKS = """
 sh "$1" "p é"
 cd "p é"
-.envpack/bin/uv run pear
-.envpack/bin/uv sync -q --locked
+.envpack/bin/uv run --locked pear
 """
 
 
