@@ -100,15 +100,10 @@ def bundle(
     lock = find_lock(os.fspath(project))
     windows = _for_windows(platforms)
     name = lock.name or os.path.basename(lock.project)
-    suffix = ZIP if windows else RUN
-    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + suffix
-    kind = format_named("tar.gz") if output.endswith(RUN) else format_for(output)
-    if kind.name == "zip" and not windows:
-        raise UsageError(
-            "a zip is for Windows, and no platform is", hint="a `.run` installs itself elsewhere"
-        )
-    if windows and kind.name != "zip":
-        raise UsageError("a bundle for Windows is a zip", hint="name it so: `-o project.zip`")
+    if output is None:
+        suffix = ZIP if windows else RUN
+        output = "-".join([name, *([lock.version] if lock.version else [])]) + suffix
+    kind = _kind(output, windows=windows)
     check_output(output, kind, force=force)
     check_fresh(Uv.find(), lock)
     scope = scope or Scope(all_extras=True, all_groups=True, all_packages=True)
@@ -153,6 +148,18 @@ def bundle(
             left_out=sources.left_out,
             warnings=(*done.warnings, *tree.warnings),
         )
+
+
+def _kind(output: str, *, windows: bool) -> Format:
+    """Return the format that a file's name asks for, if it is one for these platforms."""
+    kind = format_named("tar.gz") if output.endswith(RUN) else format_for(output)
+    if kind.name == "zip" and not windows:
+        raise UsageError(
+            "a zip is for Windows, and no platform is", hint="a `.run` installs itself elsewhere"
+        )
+    if windows and kind.name != "zip":
+        raise UsageError("a bundle for Windows is a zip", hint="name it so: `-o project.zip`")
+    return kind
 
 
 def _for_windows(platforms: Sequence[str]) -> bool:
