@@ -145,8 +145,8 @@ def fill(folder: str, files: int, size: int) -> None:
         name = f"package_{first // _PER_DISTRIBUTION:05}"
         rows = []
         for number in range(first, min(files, first + _PER_DISTRIBUTION)):
-            folder = number // _PER_FOLDER
-            middle = f"{words[folder % 5]}/{words[folder % 25]}" if folder % 25 else "."
+            place = number // _PER_FOLDER
+            middle = f"{words[place % 5]}/{words[place % 25]}" if place % 25 else "."
             path = os.path.normpath(f"{name}/{middle}/{words[number % 4000]}_{number}.py")
             data: Iterable[bytes] = [_slice(text, chance, max(1, each))]
             if number < large:

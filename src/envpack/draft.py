@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from envpack.distributions import Distribution
-from envpack.entries import Batch, Piece, size_of
+from envpack.entries import Batch, Piece, below, size_of
 from envpack.errors import SourceFault
 from envpack.model import Alias, Clash, Content, Disk, Entry, Inline, LeftOut, Reason
 from envpack.rows import LeftOuts, Row, packed, unpacked
@@ -52,11 +52,10 @@ class _Slot(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """What the files of a piece have in common, besides their folder."""
+    """What the files of a piece have in common, besides their folders; one for many pieces."""
 
     place: Place
     origin: str
-    source: str
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class _Open:
     """The folder that a walk is in: the rows of its files, and its links to other files."""
 
     folder: str
-    rows: dict[tuple[Place, str, str], list[Row]] = field(default_factory=dict)
+    rows: dict[tuple[_Key, str, str], list[Row]] = field(default_factory=dict)
     links: list[tuple[Entry, Place, str, str]] = field(default_factory=list)
 
 
@@ -83,9 +82,10 @@ class Draft:
     outside: list[tuple[str, str]] = field(default_factory=list)
     scrubbed: list[str] = field(default_factory=list)
     _slots: dict[str, _Slot] = field(default_factory=dict)
-    _pieces: dict[str, list[tuple[_Key, Piece]]] = field(default_factory=dict)
+    _pieces: dict[str, tuple[tuple[_Key, Piece], ...]] = field(default_factory=dict)
+    _keys: dict[_Key, _Key] = field(default_factory=dict)
     _open: _Open | None = None
-    _names: dict[str, dict[str, _Key]] = field(default_factory=dict)
+    _names: dict[str, dict[str, int]] = field(default_factory=dict)
     _cache: str | None = None
 
     def __contains__(self, name: str) -> bool:
@@ -157,7 +157,9 @@ class Draft:
         source, _, own = found.path.rpartition("/")
         path = None if own == base else found.path
         row = (base, executable, found.size, found.mtime_ns, path, *found.identity)
-        self._open.rows.setdefault((place, origin, source), []).append(row)
+        key = _Key(place, origin)
+        common = (self._keys.setdefault(key, key), root, source)
+        self._open.rows.setdefault(common, []).append(row)
 
     def replace_content(self, name: str, content: Content) -> None:
         """Give the entry `name` other bytes, which relocators need not look at."""
@@ -189,7 +191,7 @@ class Draft:
                     else:
                         left.append(row)
                 if len(left) < piece.files:
-                    pieces[index] = (key, _piece(folder, key.source, left))
+                    self._put(folder, index, key, _piece(piece, left))
 
     def leave(self, found: Found, reason: Reason) -> None:
         """Note a found file as left out."""
@@ -213,25 +215,30 @@ class Draft:
             return
         folder = opened.folder
         prefix = f"{folder}/" if folder else ""
-        for common, rows in opened.rows.items():
-            key = _Key(*common)
+        for (key, root, source), rows in opened.rows.items():
             taken = self._names_in(folder)
             for row in rows:
                 if row[0] in taken or prefix + row[0] in self._slots:
                     self._drop(prefix + row[0], key.origin)
-            piece = _piece(folder, key.source, rows)
-            self._pieces.setdefault(folder, []).append((key, piece))
+            other = None if source == below(root, folder) else source
+            piece = _piece(Piece(folder, root, other, 0, 0, b""), rows)
+            self._put(folder, len(self._pieces.get(folder, ())), key, piece)
             self._names.pop(folder, None)
         for entry, place, origin, target in opened.links:
             self.add(entry, place, origin, target=target)
 
-    def _names_in(self, folder: str) -> dict[str, _Key]:
-        """Return the packed files of a folder by their names; the last few are at hand."""
+    def _put(self, folder: str, index: int, key: _Key, piece: Piece) -> None:
+        """Set a folder's piece at `index`, or add one behind the others."""
+        pieces = self._pieces.get(folder, ())
+        self._pieces[folder] = (*pieces[:index], (key, piece), *pieces[index + 1 :])
+
+    def _names_in(self, folder: str) -> dict[str, int]:
+        """Return in which piece of a folder its packed files are; the last few are at hand."""
         names = self._names.get(folder)
         if names is None:
             names = {
-                row[0]: key
-                for key, piece in self._pieces.get(folder, ())
+                row[0]: index
+                for index, (_, piece) in enumerate(self._pieces.get(folder, ()))
                 for row in unpacked(piece.rows)
             }
             if len(self._names) == _AT_HAND:
@@ -245,7 +252,8 @@ class Draft:
         folder, _, base = name.rpartition("/")
         if name in self._slots or folder not in self._pieces:
             return None
-        return self._names_in(folder).get(base)
+        index = self._names_in(folder).get(base)
+        return None if index is None else self._pieces[folder][index][0]
 
     def _take(self, name: str) -> _Slot | None:
         """Take a packed file out, and return it as a slot."""
@@ -253,14 +261,13 @@ class Draft:
         if key is None:
             return None
         folder, _, base = name.rpartition("/")
-        pieces = self._pieces[folder]
-        index = next(index for index, (other, _) in enumerate(pieces) if other == key)
-        rows = unpacked(pieces[index][1].rows)
+        index = self._names_in(folder).pop(base)
+        piece = self._pieces[folder][index][1]
+        rows = unpacked(piece.rows)
         (own,) = (row for row in rows if row[0] == base)
         rows.remove(own)
-        pieces[index] = (key, _piece(folder, key.source, rows))
-        del self._names_in(folder)[base]
-        (entry,) = _piece(folder, key.source, [own]).entries()
+        self._put(folder, index, key, _piece(piece, rows))
+        (entry,) = _piece(piece, [own]).entries()
         return _Slot(key.place, FILE, key.origin, entry, None)
 
     def _drop(self, name: str, origin: str) -> None:
@@ -333,8 +340,9 @@ class Draft:
             self.clashes.append(Clash(name, kept="environment", dropped="interpreter"))
 
 
-def _piece(folder: str, source: str, rows: list[Row]) -> Piece:
-    return Piece(folder, source, len(rows), sum(row[2] for row in rows), packed(rows))
+def _piece(like: Piece, rows: list[Row]) -> Piece:
+    """Return a piece of the same folders with other rows."""
+    return like._replace(files=len(rows), size=sum(row[2] for row in rows), rows=packed(rows))
 
 
 def disk(found: Found) -> Disk:

@@ -56,24 +56,37 @@ def size_of(entry: Entry) -> int:
     return len(entry.content.data) if isinstance(entry.content, Inline) else 0
 
 
+def below(root: str, folder: str) -> str:
+    """Return the path of a folder of the archive below a directory."""
+    return f"{root}/{folder}" if folder else root
+
+
 class Piece(NamedTuple):
     """Regular files of one folder of the archive, which lie in one folder of this machine.
 
-    `files` is how many, `size` sums their bytes. `rows` has for each, packed: its base name,
-    whether it is executable, size, mtime, its path if that has another base name, its identity.
+    That is `folder` below `root`, or else `other`. `files` is how many, `size` sums their bytes.
+    `rows` has for each, packed: its base name, whether it is executable, size, mtime, its path if
+    that has another base name, its identity.
     """
 
     folder: str
-    source: str
+    root: str
+    other: str | None
     files: int
     size: int
     rows: bytes
 
+    @property
+    def source(self) -> str:
+        """The folder of this machine."""
+        return below(self.root, self.folder) if self.other is None else self.other
+
     def files_on_disk(self) -> Iterator[tuple[str, str, bool]]:
         """Yield the name, path and executability of each."""
         prefix = f"{self.folder}/" if self.folder else ""
+        source = f"{self.source}/"
         for base, executable, _, _, path, *_ in unpacked(self.rows):
-            yield prefix + base, path or f"{self.source}/{base}", executable
+            yield prefix + base, path or source + base, executable
 
     def entries(self, run: str = "") -> Iterator[Entry]:
         """Make the entries, in the order of their rows."""

@@ -265,6 +265,7 @@ def _add_environment(
     """Enter the environment's own files, each with the distribution that owns it."""
     folder = environment.site_packages
     owners = Owners(folder, kept)
+    places = {dist.info: place_of(dist) for dist in kept}
     inside = folder + "/"
     for found in walk(environment.root, skip=_passed_over(draft, environment, skip_paths)):
         name = found.name
@@ -291,7 +292,7 @@ def _add_environment(
             )
         owner = owners.of(name)
         if owner is None or name != f"{folder}/{owner.info}/RECORD":
-            place = REST if owner is None else place_of(owner)
+            place = REST if owner is None else places[owner.info]
             draft.add_found(found, place, "environment", root=environment.root, name=name)
     for dist in kept:
         _fix_direct_url(draft, folder, dist)
