@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -76,7 +77,7 @@ def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     size = f"{(tmp_path / 'p.run').stat().st_size / 1000:.1f} kB"
     lines = said.err.splitlines()
     assert lines[-2].startswith("Bundled plum for ")
-    assert lines[-2].endswith(f": 5 sources, 0 packages, {size}")
+    assert re.search(rf": 5 sources, 0 packages, {re.escape(size)} in \d+\.\d s$", lines[-2])
     assert lines[-1] == "  left out `.env`: it may hold secrets"
     assert sorted(path.name for path in plum.iterdir()) == [
         ".env", "bin", "main.py", "pyproject.toml", "uv.lock",
@@ -221,7 +222,7 @@ def test_a_stale_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("file", "exists and is no project of a bundle"),
         ("folder", "exists and is no project of a bundle"),
         ("another", "holds the project `pear`"),
-        ("newer", "the bundle has the schema `envpack.bundle/9`"),
+        ("newer", "was made by another envpack, 9.9: its schema is `envpack.bundle/9`"),
     ],
 )
 def test_what_is_there(
@@ -236,7 +237,7 @@ def test_what_is_there(
         (there / "mine").write_text("x", encoding="utf-8")
     if made in {"another", "newer"}:
         schema = SCHEMA if made == "another" else "envpack.bundle/9"
-        told = {"schema": schema, "project": "pear", "files": {}}
+        told = {"schema": schema, "envpack": "9.9", "project": "pear", "files": {}}
         (there / OWN / MANIFEST).write_text(json.dumps(told), encoding="utf-8")
     before = sorted(there.rglob("*")) if there.is_dir() else []
     assert run(["unbundle", str(bundled), str(there)]) == 1

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version", "presets", "listener", "host_start"},
+    {"errors", "version", "presets", "listener", "host_start", "cksum"},
     {"process"},
     {"git"},
     {"parallel", "kept", "libraries"},
@@ -39,7 +39,9 @@ FLOORS = (
     {"pipeline", "report", "output", "options", "misfits"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
-    {"bundled", "bundle_tree"},
+    {"bundled", "bundle_floor"},
+    {"bundle_git", "bundle_preview"},
+    {"bundle_tree"},
     {"bundling", "unbundling"},
     {"__init__"},
     {"cli"},

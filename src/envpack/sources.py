@@ -17,7 +17,8 @@ _TAG = "CACHEDIR.TAG"
 
 _SECRET = re.compile(
     r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
-    r"|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|id_(?:rsa|dsa|ecdsa|ed25519)"
+    r"|\.envrc|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|pip\.(?:conf|ini)"
+    r"|id_(?:rsa|dsa|ecdsa|ed25519)"
 )
 
 
@@ -34,21 +35,33 @@ class Sources:
     left_out: tuple[tuple[str, str], ...]
 
 
-def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
+def collected(
+    folders: Sequence[str],
+    *,
+    everything: bool = False,
+    patterns: Sequence[str] = (),
+    always: Sequence[str] = (),
+) -> Sources:
     """Collect the sources below absolute folders, relative to what they have in common.
 
     In a git checkout that is what git tracks, and what it would take in; elsewhere, and with
-    `everything`, all but the folders of tools and caches. Links stay links if they lead to
-    something that travels too. Raises ProjectFault for submodules that are empty or were changed.
+    `everything`, all but the folders of tools and caches. `patterns` are git's pathspecs, relative
+    to the first folder, that narrow what git has there; files named `always` travel all the same.
+    Links stay links if they lead to something that travels too. Raises ProjectFault for submodules
+    that are empty or were changed, and for pathspecs without git, or that match nothing.
     """
+    first = os.path.realpath(folders[0])
+    if patterns and not git.is_repository(first):
+        raise ProjectFault(f"`{first}` is no git checkout, so pathspecs mean nothing there")
     tops = _outermost(folders)
-    root = os.path.commonpath(tops)
+    root = common_root(folders)
     files: dict[str, None] = {}
     links: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for top in tops:
         walked = everything or not git.is_repository(top)
-        for path in _walked(top) if walked else _tracked(top):
+        chosen = _chosen(top, patterns, always) if top == first and patterns else None
+        for path in chosen or (_walked(top) if walked else _tracked(top)):
             name = os.path.relpath(path, root).replace(os.sep, "/")
             if _SECRET.fullmatch(os.path.basename(path)):
                 left_out[name] = "it may hold secrets"
@@ -71,6 +84,11 @@ def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
     )
 
 
+def common_root(folders: Sequence[str]) -> str:
+    """Return the folder that folders have in common."""
+    return os.path.commonpath([os.path.realpath(folder) for folder in folders])
+
+
 def _outermost(folders: Sequence[str]) -> list[str]:
     tops: list[str] = []
     for folder in sorted({os.path.realpath(folder) for folder in folders}, key=len):
@@ -79,9 +97,18 @@ def _outermost(folders: Sequence[str]) -> list[str]:
     return sorted(tops)
 
 
-def _tracked(top: str) -> Iterator[str]:
+def _chosen(top: str, patterns: Sequence[str], always: Sequence[str]) -> list[str]:
+    """Return what pathspecs choose of a checkout, and what must travel."""
+    found = list(_tracked(top, patterns))
+    if not any(os.path.lexists(path) for path in found):
+        words = " ".join(f"`{pattern}`" for pattern in patterns)
+        raise ProjectFault(f"nothing in `{top}` is {words}")
+    return [*found, *(path for path in always if os.path.isfile(path))]
+
+
+def _tracked(top: str, patterns: Sequence[str] = ()) -> Iterator[str]:
     """Yield what git knows below a folder, and what it knows of submodules."""
-    for name in git.files(top):
+    for name in git.files(top, patterns):
         path = os.path.join(top, *name.split("/"))
         if os.path.islink(path) or not os.path.isdir(path):
             yield path  # one that was removed and not committed is no file, and passed over

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shutil
 import tarfile
 import zlib
@@ -32,20 +31,25 @@ def unbundle(
     check: bool = False,
     python_dir: str | None = None,
     install_uv: bool = False,
+    replace_uv: bool = False,
     sources_to: str | None = None,
+    uninstall: bool = False,
 ) -> tuple[str, ...]:
     """Install the project of a bundle in `folder`, offline, and return what to say.
 
-    `check` verifies every file and installs nothing. `python_dir` is where Python goes instead of
-    uv's own directory, `sources_to` where the sources go if `folder` holds edited ones. Raises
-    DamagedError for a file that is not what was bundled, before anything is installed.
+    `check` verifies every file and installs nothing, and `uninstall` removes what was installed.
+    `install_uv` puts uv into ~/.local/bin, in the place of a newer one only with `replace_uv`.
+    `python_dir` is where Python goes instead of uv's own directory, `sources_to` where the sources
+    go if `folder` holds edited ones. Raises DamagedError for a file that is not what was bundled,
+    before anything is installed.
     """
     path, target = os.fspath(bundle), os.path.abspath(os.fspath(folder or "bundle"))
     above, name = os.path.split(target)
     if not os.path.isdir(above):
         raise OutputFault(f"the folder `{above}` does not exist", hint="make it first")
     start = _start(path)
-    part = os.path.join(above, f".{name}.{secrets.token_hex(4)}.part")
+    _sweep(above, name)
+    part = os.path.join(above, f".{name}.{os.getpid()}.part")
     try:
         os.mkdir(part)
         tree = _unpacked(path, start, os.path.join(part, "tree"))
@@ -56,6 +60,8 @@ def unbundle(
             check=check,
             python_dir=python_dir,
             install_uv=install_uv,
+            replace_uv=replace_uv,
+            uninstall=uninstall,
             sources_to=sources_to,
         )
         return tuple(install.run(words))
@@ -67,6 +73,22 @@ def unbundle(
         raise OutputFault(f"cannot write `{where}`: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep(above: str, name: str) -> None:
+    """Remove what runs that were killed have left."""
+    if os.name == "nt":  # where asking for a process ends it
+        return
+    for found in os.listdir(above):
+        middle = found.removeprefix(f".{name}.").removesuffix(".part")
+        if found != f".{name}.{middle}.part" or not middle.isdigit():
+            continue
+        try:
+            os.kill(int(middle), 0)
+        except ProcessLookupError:
+            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
+        except (OSError, OverflowError):  # somebody's
+            continue
 
 
 def _start(path: str) -> int:

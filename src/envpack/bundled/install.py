@@ -1,6 +1,7 @@
 """Installs a bundle on its far side, with the bundle's own Python and uv, offline.
 
-    install.py TREE DIR [--check] [--python-dir DIR] [--install-uv] [--sources-to DIR]
+    install.py TREE DIR [--check] [--uninstall] [--python-dir DIR] [--install-uv] [--replace-uv]
+        [--sources-to DIR]
 
 TREE is a bundle that was unpacked; DIR is where the project goes. Needs Python 3.9 and nothing
 else. Exits 0 when all is done, 1 if it could not, 2 for wrong usage, 3 for a finding: a file that
@@ -23,10 +24,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn, Optional
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 if __name__ == "__main__":  # on the far side, where there is no package
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from fitting import (  # type: ignore[import-not-found]
+        check_glibc,
+        check_runs,
+        check_space,
+        existing,
+    )
+    from owned import Owned  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         OWN,
         Failed,
@@ -35,7 +43,10 @@ if __name__ == "__main__":  # on the far side, where there is no package
         place,
         read_manifest,
     )
+    from removing import remove  # type: ignore[import-not-found]
 else:
+    from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
+    from envpack.bundled.owned import Owned
     from envpack.bundled.placing import (
         OWN,
         Failed,
@@ -44,6 +55,7 @@ else:
         place,
         read_manifest,
     )
+    from envpack.bundled.removing import remove
 
 
 class Installer:
@@ -51,12 +63,14 @@ class Installer:
 
     def __init__(self, folder: str, manifest: Dict[str, Any], python_dir: Optional[str]) -> None:
         self.manifest = manifest
+        self.folder = folder
         self.own = os.path.join(folder, OWN)
         self.root = os.path.normpath(os.path.join(folder, manifest["root"]))
         self.project = os.path.normpath(os.path.join(folder, manifest["directory"]))
         self.venv = os.path.join(self.root, ".venv")
         self.target = self._target()
-        self.uv = os.path.join(self.own, "bin", "uv") if "uv" in self.target else "uv"
+        told = self.target.get("uv")
+        self.uv = os.path.join(folder, *told.split("/")) if told else "uv"
         kept = {n: t for n, t in os.environ.items() if not n.startswith(("UV_", "PYTHON"))}
         kept.pop("VIRTUAL_ENV", None)
         if "UV_CACHE_DIR" in os.environ:
@@ -98,10 +112,47 @@ class Installer:
             raise Failed(f"cannot {what}: {' '.join(lines[-3:]) or 'uv gave no reason'}")
         return done.stdout
 
+    def check(self, target: str) -> None:
+        """Raise Failed if the project cannot be installed in `target` on this machine."""
+        needs = self.target.get("needs", {})
+        check_glibc(needs.get("glibc", ""))
+        python_dir, cache = self.asked("python", "dir"), self.asked("cache", "dir")
+        check_runs([target, python_dir])
+        installed = needs.get("installed", 0)
+        wanted = [(cache, installed)]
+        if os.stat(existing(cache)).st_dev != os.stat(existing(target)).st_dev:
+            wanted.append((target, installed))  # else they are links to the cache
+        told = self.target.get("interpreter")
+        if told and not os.path.isdir(os.path.join(python_dir, told["key"])):
+            wanted.append((python_dir, needs.get("python", 0)))
+        check_space(wanted)
+
+    def asked(self, *words: str) -> str:
+        """Return a folder that uv tells."""
+        return self.run(f"ask uv for its {words[0]}", [*words, "--no-config"]).strip()
+
     def install(self) -> None:
-        """Install what is not there yet, from uv to the project's own members."""
+        """Install what is not there yet, from uv to the project's own members.
+
+        The environment is made beside its place, and goes there when it is whole.
+        """
+        owned = Owned(self.folder)
+        if told := self.target.get("interpreter"):
+            owned.intend(self.asked("python", "dir"), told["key"])
         self.bring_uv()
         self.python()
+        owned.claim()
+        place, self.venv = self.venv, f"{self.venv}.part"
+        try:
+            self.fill()
+            _swap(self.venv, place)
+        finally:
+            shutil.rmtree(self.venv, ignore_errors=True)
+            self.venv = place
+        self.check_start()
+
+    def fill(self) -> None:
+        """Make the environment, with the packages and the project in it."""
         self.environment()
         os.makedirs(os.path.join(self.own, "wheels"), exist_ok=True)  # no archive holds empty ones
         lock = os.path.join(self.own, "pylock.toml")
@@ -111,7 +162,11 @@ class Installer:
         self.run("install the packages", [*words, lock])
         self.mark()
         words = ["sync", "--quiet", "--frozen", "--offline", "--project", self.project]
-        self.run("install the project itself", [*words, *self.manifest["sync"]])
+        words += self.manifest["sync"]
+        self.run("install the project itself", words, UV_PROJECT_ENVIRONMENT=self.venv)
+
+    def check_start(self) -> None:
+        """Raise Failed if the environment's Python does not start."""
         if self._starts(self.interpreter()) is None:
             version = self.target["python"]
             if not self.root.isascii():
@@ -126,7 +181,7 @@ class Installer:
         """Give this machine's uv the name by which people call it."""
         if "uv" not in self.target:
             return
-        source = os.path.join(os.path.dirname(self.own), *self.target["uv"].split("/"))
+        source, self.uv = self.uv, os.path.join(self.own, "bin", "uv")
         if os.name == "nt":
             self.uv += ".exe"
         os.makedirs(os.path.dirname(self.uv), exist_ok=True)
@@ -159,11 +214,10 @@ class Installer:
             self.run(what, words, UV_PYTHON_CACHE_DIR=scratch, **environ)
 
     def environment(self) -> None:
-        """Make the environment, unless there is one that works."""
+        """Make the environment anew: a run that was killed may have left one that lacks files."""
         wanted = self.target["python"]
-        if self._starts(self.interpreter()) == wanted:
-            return
         words = ["venv", "--quiet", "--offline", "--relocatable", "--clear", "--python", wanted]
+        words += ["--prompt", self.manifest["project"]]
         self.run(f"create `{self.venv}`", [*words, "--project", self.project, self.venv])
 
     def interpreter(self) -> str:
@@ -213,54 +267,72 @@ def _mark(info: str, name: str, text: str) -> None:
         os.replace(f"{path}.part", path)
 
 
-def install_uv(source: str, home: str) -> Optional[str]:
-    """Copy uv to ~/.local/bin, unless one is there; return its path, None if it was left."""
-    folder = os.path.join(home, ".local", "bin")
-    path = os.path.join(folder, os.path.basename(source))
-    if os.path.lexists(path):
-        return None
-    os.makedirs(folder, exist_ok=True)
-    shutil.copyfile(source, f"{path}.part")
-    os.chmod(f"{path}.part", 0o755)  # noqa: S103 - a program for everybody
-    os.replace(f"{path}.part", path)
-    return path
+def _swap(part: str, place: str) -> None:
+    """Put a whole environment in the place of one that may be there."""
+    aside = f"{place}.old"
+    shutil.rmtree(aside, ignore_errors=True)
+    if os.path.lexists(place):
+        os.rename(place, aside)
+    os.rename(part, place)
+    if os.path.islink(aside):
+        os.unlink(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def parsed(words: List[str]) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(prog="the bundle", description="Install this project.")
+    about = "Install this project."
+    parser = argparse.ArgumentParser(prog="the bundle", description=about, allow_abbrev=False)
     add = parser.add_argument
     add("tree", help=argparse.SUPPRESS)
     add("target", metavar="DIR")
     add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
+    add("--uninstall", action="store_true", help="remove what was installed")
     add("--python-dir", metavar="DIR", help="where Python goes, instead of uv's own directory")
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
+    add("--replace-uv", action="store_true", help="the same, even if a newer one is there")
     add("--sources-to", metavar="DIR", help="put the sources there, if DIR holds edited ones")
     return parser.parse_args(words)
 
 
 def run(chosen: argparse.Namespace) -> List[str]:
     """Check, place, install, and return what to say; raises Failed."""
-    target = os.path.abspath(chosen.target)
-    manifest = read_manifest(chosen.tree)
-    check_tree(chosen.tree, manifest)
+    target, tree = os.path.abspath(chosen.target), os.path.abspath(chosen.tree)
+    manifest = read_manifest(tree)
+    check_tree(tree, manifest)
     if chosen.run:
         check_script(chosen.run, manifest)
     if chosen.check:
         return [f"{len(manifest['files'])} files are what was bundled"]
-    Installer(target, manifest, None)  # is this machine one that it is for
-    place(os.path.abspath(chosen.tree), target, manifest, chosen.sources_to)
+    before = Installer(tree, manifest, chosen.python_dir)  # is this machine one that it is for
+    if chosen.uninstall:
+        return _uninstalled(before, target)
+    before.check(target)
+    place(tree, target, manifest, chosen.sources_to)
     installer = Installer(target, manifest, chosen.python_dir)
     installer.install()
-    lines, own = [], installer.uv
-    if chosen.install_uv:
-        done = install_uv(own, os.path.expanduser("~"))
-        own = done or own
-        if done is None:
-            lines.append("uv was there, and is left: ~/.local/bin/uv")
+    lines, program = [], installer.uv
+    if (chosen.install_uv or chosen.replace_uv) and "uv" in installer.target:
+        owned, home = Owned(target), os.path.expanduser("~")
+        path, said = owned.install_uv(installer.uv, home, replace=chosen.replace_uv)
+        program = path or program
+        lines += [said] if said else []
     lines.append(f"Installed {manifest['project']} in {target}")
-    return [*lines, f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(own)} run …"]
+    return [*lines, f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(program)} run …"]
+
+
+def _uninstalled(installer: Installer, target: str) -> List[str]:
+    """Remove what is in `target`, and return what to say."""
+    there = read_manifest(target)
+    if there["project"] != installer.manifest["project"]:
+        raise Failed(f"`{target}` holds the project `{there['project']}`")
+
+    def drop(python: Tuple[str, str]) -> None:
+        words = ["python", "uninstall", "--quiet", "--no-config", python[1]]
+        installer.run("uninstall Python", words, UV_PYTHON_INSTALL_DIR=python[0])
+
+    return list(remove(target, there, drop))
 
 
 def main() -> NoReturn:
