@@ -21,52 +21,7 @@ from envpack.bundle_tree import END
 from envpack.bundled.placing import MANIFEST, OWN, SCHEMA
 from envpack.bundling import bundle
 from envpack.cli import run
-from envpack.uv import Uv
-
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYPROJECT = f"""\
-[project]
-name = "plum"
-version = "2.0"
-requires-python = "=={PYTHON}.*"
-dependencies = []
-
-[tool.uv]
-package = false
-{{more}}
-"""
-
-
-def uv(folder: Path, *words: str) -> str:
-    """Run plain uv in a folder."""
-    command = [Uv.find().path, *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture
-def plum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a locked project without dependencies, as the working directory."""
-    folder = tmp_path / "plum é"
-    (folder / "bin").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(more=""), encoding="utf-8")
-    (folder / "main.py").write_text("print('plum')\n", encoding="utf-8")
-    (folder / "bin/tool").write_text("#!/bin/sh\n", encoding="utf-8")
-    (folder / "bin/tool").chmod(0o755)
-    (folder / "bin/link").symlink_to("tool")
-    (folder / ".env").write_text("TOKEN=1\n", encoding="utf-8")
-    uv(folder, "lock", "-q", "--offline")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def bundled(plum: Path, tmp_path: Path) -> Path:
-    """Give its bundle, without Python and uv, which both sides have."""
-    out = tmp_path / "plum.run"
-    bundle(str(out), project=plum, python=False, uv=False)
-    return out
+from tests.plum import PYPROJECT, uv
 
 
 def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,7 +165,7 @@ def test_refused(
 
 def test_a_stale_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is never locked anew."""
-    text = PYPROJECT.format(more="").replace("dependencies = []", 'dependencies = ["nowhere"]')
+    text = PYPROJECT.format(needs='"nowhere"', more="")
     (plum / "pyproject.toml").write_text(text, encoding="utf-8")
     assert run(["bundle", "--no-python", "--no-uv"]) == 1
     assert "the lock of" in capsys.readouterr().err

@@ -41,7 +41,12 @@ END = "__PAYLOAD__"
 _BLOCK = 1 << 20
 _SYSTEMS = {"linux": "Linux", "macos": "Darwin"}
 _MACHINES = {("macos", "aarch64"): "arm64"}
-_LOGIN = re.compile(r"(?<=//)[^/\s\"'@]+@")
+# A user without a password is one only over HTTP, where it is a token; in `ssh://git@…` it is none.
+_LOGIN = re.compile(
+    r"""(?:(?<=http://)|(?<=https://))[^/\s"'@]+@|(?<=://)[^/\s"'@:]+:[^/\s"'@]+@"""
+)
+_WITH_URLS = frozenset({".gitmodules", "pyproject.toml", "requirements.txt", "uv.lock"})
+"""Files that tools read URLs from, and whose bytes travel as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,10 @@ class Tree:
     def settle(self, scratch: str) -> None:
         """Write what is the bundle's own: settings, installer, lists of interpreters."""
         self._settings(os.path.join(scratch, "settings"))
+        for name in self.sources.files:
+            path = Path(self.sources.root, name)
+            if path.name in _WITH_URLS and _LOGIN.search(path.read_text("utf-8", "replace")):
+                self.warnings.append(f"{name} travels with the logins in its URLs")
         for name in INSTALLER:
             data = resources.files("envpack.bundled").joinpath(name).read_bytes()
             self._make(scratch, f"{OWN}/{name}", data)
@@ -171,8 +180,6 @@ class Tree:
                 Path(root, name).write_text(text, encoding="utf-8")
                 if logins and name == SETTINGS:
                     self.warnings.append("the logins in URLs of uv.toml stay home")
-                elif logins:
-                    self.warnings.append("pyproject.toml travels with the logins in its URLs")
         configure(root, os.path.join(scratch, OWN, "wheels"), os.path.join(root, "pyproject.toml"))
         for name in (SETTINGS, SAVED):
             if os.path.isfile(os.path.join(root, name)):

@@ -85,9 +85,9 @@ def _sweep(above: str, name: str) -> None:
             continue
         try:
             os.kill(int(middle), 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             shutil.rmtree(os.path.join(above, found), ignore_errors=True)
-        except (OSError, OverflowError):  # somebody's
+        except OSError:  # somebody's
             continue
 
 

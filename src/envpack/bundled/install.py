@@ -137,6 +137,7 @@ class Installer:
         The environment is made beside its place, and goes there when it is whole.
         """
         owned = Owned(self.folder)
+        owned.save()
         if told := self.target.get("interpreter"):
             owned.intend(self.asked("python", "dir"), told["key"])
         self.bring_uv()

@@ -141,7 +141,7 @@ def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional
         raise Failed(f"`{target}` holds the project `{before['project']}`", "name another folder")
     old, new = sources_of(before), sources_of(manifest)
     edited = set(differing(target, old)) & set(differing(target, {**old, **new}))
-    edited -= {name for name in edited if not _there(target, name) and name not in new}
+    edited -= {name for name in edited if not _there(target, name)}  # what is gone comes back
     edited |= {name for name in new if name not in old and _there(target, name)} & set(
         differing(target, new)
     )
