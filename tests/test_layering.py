@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version", "presets", "listener", "host_start", "cksum"},
+    {"errors", "version", "presets", "listener", "host_start"},
     {"process"},
     {"git"},
     {"parallel", "kept", "libraries"},

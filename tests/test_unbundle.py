@@ -14,6 +14,7 @@ from envpack.bundled.owned import Owned
 from envpack.bundled.placing import MANIFEST, OWN
 from envpack.bundling import bundle
 from envpack.cli import run
+from envpack.uv import Uv
 from tests.plum import uv
 
 
@@ -88,6 +89,25 @@ def test_again_makes_it_whole(bundled: Path, there: Path) -> None:
     assert not list(there.rglob("left.py"))
     assert sorted(path.name for path in there.iterdir()) == sorted(
         [".envpack", ".venv", "bin", "main.py", "pyproject.toml", "uv.lock", "uv.toml"]
+    )
+
+
+def test_restore_needs_no_bundle(bundled: Path, there: Path, tmp_path: Path) -> None:
+    """DIR makes its .venv again by itself, also after it was moved, unless it is damaged."""
+    bundled.unlink()
+    shutil.rmtree(there / ".venv")
+    there.rename(moved := tmp_path / "moved é")
+    env = {**os.environ, "PATH": f"{Path(Uv.find().path).parent}:{os.environ['PATH']}"}
+    words = ["sh", OWN + "/restore"]
+    done = subprocess.run(words, cwd=moved, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"Restored plum in {moved}\n"), done.stderr
+    assert uv(moved, "run", "--locked", "main.py") == "plum\n"
+    (moved / OWN / "pylock.toml").write_text("broken", encoding="utf-8")
+    done = subprocess.run(words, cwd=moved, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == (
+        "error: `.envpack/pylock.toml` is not the file that was bundled\n"
+        "hint: run the bundle again\n"
     )
 
 

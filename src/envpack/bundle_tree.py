@@ -19,7 +19,6 @@ from envpack.bundle_git import FOLDER as GIT_FOLDER
 from envpack.bundle_git import PROGRAM as WITH_GIT
 from envpack.bundle_git import repositories, with_git
 from envpack.bundled.placing import OWN, SCHEMA
-from envpack.cksum import cksum
 from envpack.errors import ProjectFault
 from envpack.lock import LockFile, Scope
 from envpack.model import Link, LinkKind, Member
@@ -32,7 +31,9 @@ from envpack.version import VERSION
 from envpack.wheelhouse import RECORD, Record, Stored
 
 MANIFEST = f"{OWN}/bundle.json"
-INSTALLER = ("install.py", "placing.py", "fitting.py", "owned.py", "removing.py")
+INSTALLER = (
+    "install.py", "placing.py", "fitting.py", "owned.py", "removing.py", "restoring.py"
+)  # fmt: skip
 """What of `envpack.bundled` travels as it is."""
 
 END = "__PAYLOAD__"
@@ -297,7 +298,7 @@ def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]], size
         for line in text.removesuffix(f"{END}\n").splitlines(keepends=True)
         if not line.startswith(("payload=", "sum="))
     )
-    return text.replace("@SUM@", str(cksum(checked.encode())))
+    return text.replace("@SUM@", hashlib.sha256(checked.encode()).hexdigest())
 
 
 def _finds_python(target: dict[str, Any]) -> list[str]:

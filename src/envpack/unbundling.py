@@ -84,7 +84,10 @@ def _sweep(above: str, name: str) -> None:
         if found != f".{name}.{middle}.part" or not middle.isdigit():
             continue
         try:
-            os.kill(int(middle), 0)
+            if int(middle) != os.getpid():  # one of this number was another's, in a container
+                os.kill(int(middle), 0)
+                continue
+            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
         except (ProcessLookupError, OverflowError):
             shutil.rmtree(os.path.join(above, found), ignore_errors=True)
         except OSError:  # somebody's

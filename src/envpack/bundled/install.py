@@ -40,10 +40,12 @@ if __name__ == "__main__":  # on the far side, where there is no package
         Failed,
         check_script,
         check_tree,
+        differing,
         place,
         read_manifest,
     )
     from removing import remove  # type: ignore[import-not-found]
+    from restoring import RESTORE, write_restore  # type: ignore[import-not-found]
 else:
     from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
     from envpack.bundled.owned import Owned
@@ -52,10 +54,12 @@ else:
         Failed,
         check_script,
         check_tree,
+        differing,
         place,
         read_manifest,
     )
     from envpack.bundled.removing import remove
+    from envpack.bundled.restoring import RESTORE, write_restore
 
 
 class Installer:
@@ -151,6 +155,8 @@ class Installer:
             shutil.rmtree(self.venv, ignore_errors=True)
             self.venv = place
         self.check_start()
+        if os.name != "nt":
+            write_restore(self.own, self.target["python"], self.environ)
 
     def fill(self) -> None:
         """Make the environment, with the packages and the project in it."""
@@ -290,6 +296,7 @@ def parsed(words: List[str]) -> argparse.Namespace:
     add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
     add("--uninstall", action="store_true", help="remove what was installed")
+    add("--restore", action="store_true", help=argparse.SUPPRESS)
     add("--python-dir", metavar="DIR", help="where Python goes, instead of uv's own directory")
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
     add("--replace-uv", action="store_true", help="the same, even if a newer one is there")
@@ -301,6 +308,8 @@ def run(chosen: argparse.Namespace) -> List[str]:
     """Check, place, install, and return what to say; raises Failed."""
     target, tree = os.path.abspath(chosen.target), os.path.abspath(chosen.tree)
     manifest = read_manifest(tree)
+    if getattr(chosen, "restore", False):
+        return _restored(target, manifest)
     check_tree(tree, manifest)
     if chosen.run:
         check_script(chosen.run, manifest)
@@ -320,7 +329,21 @@ def run(chosen: argparse.Namespace) -> List[str]:
         program = path or program
         lines += [said] if said else []
     lines.append(f"Installed {manifest['project']} in {target}")
-    return [*lines, f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(program)} run …"]
+    lines += [f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(program)} run …"]
+    if os.name != "nt":
+        own = os.path.relpath(os.path.join(installer.own, RESTORE), installer.project)
+        lines.append(f"  sh {shlex.quote(own)}   # makes .venv again")
+    return lines
+
+
+def _restored(target: str, manifest: Dict[str, Any]) -> List[str]:
+    """Make the environment again from what DIR has."""
+    own = {n: told for n, told in manifest["files"].items() if n.startswith(f"{OWN}/")}
+    wrong = differing(target, own)
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is not the file that was bundled", "run the bundle again", 3)
+    Installer(target, manifest, None).install()
+    return [f"Restored {manifest['project']} in {target}"]
 
 
 def _uninstalled(installer: Installer, target: str) -> List[str]:

@@ -32,7 +32,13 @@ TEXT
 
 # Whether this script is what was written, so that no changed byte of it does something else.
 intact() {
-    command -v cksum > /dev/null 2>&1 || return 0
+    if command -v sha256sum > /dev/null 2>&1; then
+        program=sha256sum
+    elif command -v shasum > /dev/null 2>&1; then
+        program='shasum -a 256'
+    else
+        return 0
+    fi
     found=$(
         number=0
         while IFS= read -r line && [ "$line" != '@END@' ] && [ "$number" -lt 999 ]; do
@@ -41,7 +47,7 @@ intact() {
             (payload=* | sum=*) ;;
             (*) printf '%s\n' "$line" ;;
             esac
-        done < "$self" | cksum
+        done < "$self" | $program
     )
     [ "${found%% *}" = "$sum" ]
 }
@@ -107,7 +113,8 @@ sweep() {
         case $pid in
         '' | *[!0-9]*) continue ;;
         esac
-        kill -0 "$pid" 2> /dev/null || rm -rf -- "$old"
+        # One of this number was another's: a container counts from 1 each time.
+        [ "$pid" != $$ ] && kill -0 "$pid" 2> /dev/null || rm -rf -- "$old"
     done
 }
 
