@@ -21,7 +21,8 @@ from envpack.bundle_tree import END
 from envpack.bundled.placing import MANIFEST, OWN, SCHEMA
 from envpack.bundling import bundle
 from envpack.cli import run
-from tests.plum import PYPROJECT, uv
+from tests.plum import PYPROJECT, PYTHON, git, uv
+from tests.test_python_archive import company_archive
 
 
 def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +162,47 @@ def test_refused(
     assert run(["bundle", *(word.format(tmp=tmp_path) for word in words)]) == code
     assert capsys.readouterr().err == said.format(tmp=tmp_path)
     assert sorted(plum.rglob("*")) == before
+
+
+def test_no_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is never made here."""
+    (plum / "uv.lock").unlink()
+    assert run(["bundle", *("--no-python", "--no-uv")]) == 1
+    said = f"error: `{plum}` has no uv.lock\nhint: make it: `uv lock`\n"
+    assert capsys.readouterr().err == said
+    assert not list(plum.glob("*.run"))
+
+
+def test_a_dirty_submodule(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What travels must be a commit of it."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "lib.py").write_text("x", encoding="utf-8")
+    for folder in (library, plum):
+        git(folder, "init", "-q")
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "all")
+    git(plum, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library), "ext")
+    (plum / "ext/more").write_text("x", encoding="utf-8")
+    assert run(["bundle", "--no-python", "--no-uv"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: the submodule `{plum}/ext` was changed since it was committed\n"
+        "hint: commit or undo that\n"
+    )
+    assert not list(plum.glob("*.run"))
+
+
+def test_a_python_that_cannot_be_unpacked_there(
+    plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """gzip and tar are all that the far side has."""
+    archive = company_archive(tmp_path / "python.tar.zst", f"{PYTHON}.9")
+    assert run(["bundle", "--no-uv", "--python-archive", str(archive)]) == 1
+    assert capsys.readouterr().err == (
+        "error: `python.tar.zst` cannot be unpacked there by gzip and tar\n"
+        "hint: a bundle takes a Python as tar.gz or tar\n"
+    )
+    assert not list(plum.glob("*.run"))
 
 
 def test_a_stale_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,8 @@ def calls(line: str) -> Iterator[list[str]]:
     words: list[str] = []
     for word in [*shlex.split(line, comments=True), "&&"]:
         if word == "&&":
-            yield words
+            if words:  # none, if it only sets variables
+                yield words
             words = []
         elif words or not re.match(r"[A-Z_]+=", word):
             words.append(word)

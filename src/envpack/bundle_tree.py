@@ -206,6 +206,11 @@ class Tree:
         needs = needs_of(self.folder, target, self.record.files, archive)
         told["needs"] = {"glibc": needs.glibc, "python": needs.python, "installed": needs.installed}
         if archive:
+            if platform.os != "windows" and not archive.path.endswith((".tar.gz", ".tgz", ".tar")):
+                raise ProjectFault(
+                    f"`{archive.file}` cannot be unpacked there by gzip and tar",
+                    hint="a bundle takes a Python as tar.gz or tar",
+                )
             told["interpreter"] = {
                 "key": archive.name,
                 "version": archive.version,

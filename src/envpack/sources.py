@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from envpack import git
 from envpack.errors import ProjectFault
+from envpack.wheelhouse import RECORD, read_record
 
 # Folders that tools make, and can make again, or that hold more than the sources.
 _TOOLS = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".envpack"})
 _TAG = "CACHEDIR.TAG"
 """Marks folders of caches, https://bford.info/cachedir/"""
 
+_HEAD = 1024
 _SECRET = re.compile(
     r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
     r"|\.envrc|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|pip\.(?:conf|ini)"
@@ -71,6 +73,11 @@ def collected(
                 files[name] = None
             elif os.path.lexists(path):
                 left_out[name] = "it is neither a file nor a link"
+    _check_names([*files, *links])
+    ours = _ours(root, files)
+    left_out.update(ours)
+    made = tuple(f"{name}/" for name in ours)
+    files = {name: None for name in files if not f"{name}/".startswith(made)}
     kept = {}
     for name, text in links.items():
         goal = os.path.normpath(os.path.join(os.path.dirname(name), text)).replace(os.sep, "/")
@@ -82,6 +89,42 @@ def collected(
     return Sources(
         root, tuple(sorted(files)), tuple(sorted(kept.items())), tuple(sorted(left_out.items()))
     )
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            told = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise ProjectFault(f"the name of `{told}` is not UTF-8", hint="rename it") from None
+
+
+def _ours(root: str, names: Iterable[str]) -> dict[str, str]:
+    """Return what envpack made: bundles, and folders of downloads; and that it is so."""
+    found = {}
+    for name in names:
+        above, base = os.path.split(name)
+        if base == RECORD and above and _is_download(os.path.join(root, above)):
+            found[above] = "it is a download of envpack's"
+        elif _is_bundle(os.path.join(root, name)):
+            found[name] = "it is a bundle"
+    return found
+
+
+def _is_download(folder: str) -> bool:
+    try:
+        return read_record(folder) is not None
+    except ProjectFault:
+        return False
+
+
+def _is_bundle(path: str) -> bool:
+    if not path.endswith(".run"):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    return head.startswith(b"#!/bin/sh\n") and b"\npayload=" in head
 
 
 def common_root(folders: Sequence[str]) -> str:
@@ -109,6 +152,8 @@ def _chosen(top: str, patterns: Sequence[str], always: Sequence[str]) -> list[st
 def _tracked(top: str, patterns: Sequence[str] = ()) -> Iterator[str]:
     """Yield what git knows below a folder, and what it knows of submodules."""
     for name in git.files(top, patterns):
+        if ".envpack" in name.split("/"):
+            continue  # an earlier bundle's
         path = os.path.join(top, *name.split("/"))
         if os.path.islink(path) or not os.path.isdir(path):
             yield path  # one that was removed and not committed is no file, and passed over

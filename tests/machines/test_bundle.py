@@ -106,7 +106,7 @@ def test_one_command_and_plain_uv(
     far.ok('mv "p é" moved')
     assert far.ok(WORKS, "moved").startswith(SAYS)
     far.ok("rm -rf moved/.venv && sh moved/.envpack/restore")
-    assert far.ok(WORKS, "moved").startswith(SAYS)
+    assert far.ok("cd moved/src && ../.envpack/bin/uv run --locked orchard") == SAYS
 
 
 def test_an_interpreter_that_does_not_start(nears: Callable[[str], Near], tmp_path: Path) -> None:
@@ -180,8 +180,7 @@ def test_two_beside_each_other(near: Near, tmp_path: Path) -> None:
         f"Uninstalled orchard from {INSIDE}/two",
     ]
     left = [name for name in far.there() if not name.startswith("home/.local/share/uv/python/.")]
-    assert left in (["one"], ["one", "two"])  # builds of setuptools leave files of their own
-    assert not list(tmp_path.glob("two/*.toml"))
+    assert left == ["one"]
 
 
 def test_edited_sources_stay(near: Near, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ if __name__ == "__main__":  # on the far side, where there is no package
         place,
         read_manifest,
     )
-    from removing import remove  # type: ignore[import-not-found]
+    from removing import files_in, remove  # type: ignore[import-not-found]
     from restoring import RESTORE, write_restore  # type: ignore[import-not-found]
 else:
     from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
@@ -58,7 +58,7 @@ else:
         place,
         read_manifest,
     )
-    from envpack.bundled.removing import remove
+    from envpack.bundled.removing import files_in, remove
     from envpack.bundled.restoring import RESTORE, write_restore
 
 
@@ -148,12 +148,16 @@ class Installer:
         self.python()
         owned.claim()
         place, self.venv = self.venv, f"{self.venv}.part"
+        before = files_in(self.folder)
         try:
             self.fill()
             _swap(self.venv, place)
         finally:
             shutil.rmtree(self.venv, ignore_errors=True)
             self.venv = place
+            made = files_in(self.folder) - before  # by builds, which write beside the sources
+            owned.told["made"] = sorted(made.union(owned.told.get("made", [])))
+            owned.save()
         self.check_start()
         if os.name != "nt":
             write_restore(self.own, self.target["python"], self.environ)

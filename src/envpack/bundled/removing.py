@@ -9,15 +9,16 @@ import contextlib
 import glob
 import os
 import shutil
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Set, Tuple
 
 if __package__:
     from envpack.bundled.owned import Owned
-    from envpack.bundled.placing import MANIFEST, differing, own_folder, sources_of
+    from envpack.bundled.placing import MANIFEST, OWN, differing, own_folder, sources_of
 else:
     from owned import Owned  # type: ignore[import-not-found, no-redef]
     from placing import (  # type: ignore[import-not-found, no-redef]
         MANIFEST,
+        OWN,
         differing,
         own_folder,
         sources_of,
@@ -46,6 +47,7 @@ def remove(
     root = os.path.normpath(os.path.join(target, manifest["root"]))
     for name in (".venv", ".venv.part", ".venv.old"):
         _remove_tree(os.path.join(root, name))
+    _remove_made(target, owned.told.get("made", []))
     stays = [] if manifest.get("joins") else _remove_sources(target, manifest)
     _restore_settings(target, root, manifest, keep=bool(stays) or bool(manifest.get("joins")))
     own = own_folder(target)
@@ -62,6 +64,25 @@ def remove(
     with contextlib.suppress(OSError):
         os.rmdir(target)
     return lines
+
+
+def files_in(folder: str) -> Set[str]:
+    """Return the files below DIR but the bundle's own and environments, relative to it."""
+    found = set()
+    for above, folders, names in os.walk(folder):
+        skipped = {OWN, f"{OWN}.old", ".venv", ".venv.part", ".venv.old", ".git"}
+        folders[:] = [name for name in folders if name not in skipped]
+        found |= {os.path.relpath(os.path.join(above, name), folder) for name in names}
+    return found
+
+
+def _remove_made(target: str, names: List[str]) -> None:
+    """Remove what builds have left beside the sources."""
+    for name in names:
+        path = os.path.normpath(os.path.join(target, name))
+        if os.path.isfile(path) and not os.path.islink(path):
+            os.unlink(path)
+        _remove_empty(os.path.dirname(path), target)
 
 
 def _remove_sources(target: str, manifest: Dict[str, Any]) -> List[str]:
