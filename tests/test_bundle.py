@@ -82,12 +82,14 @@ def test_same_bytes(bundled: Path, plum: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.run").read_bytes() == bundled.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".run", ".tar"])
 def test_every_byte_counts(
-    bundled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundled: Path, plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     """A changed byte in any part of the file is refused, and nothing is left."""
-    data = bytearray(bundled.read_bytes())
-    broken = tmp_path / "broken.run"
+    broken = tmp_path / f"broken{suffix}"
+    bundle(str(broken), project=plum, python=False, uv=False)
+    data = bytearray(broken.read_bytes().rstrip(b"\0"))
     step = max(1, len(data) // 150)
     for position in range(0, len(data), step):
         data[position] ^= 0x20
@@ -100,8 +102,8 @@ def test_every_byte_counts(
         assert run(["unbundle", str(broken), str(tmp_path / "there")]) in {1, 3}, length
         assert capsys.readouterr().err.startswith("error: ")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "plum é") == [
-        "broken.run",
-        "plum.run",
+        broken.name,
+        bundled.name,
     ]
 
 

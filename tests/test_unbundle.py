@@ -15,6 +15,7 @@ from envpack.bundled.placing import MANIFEST, OWN
 from envpack.bundling import bundle
 from envpack.cli import run
 from envpack.uv import Uv
+from tests.index_server import IndexServer
 from tests.plum import uv
 
 
@@ -132,6 +133,38 @@ def test_what_killed_runs_leave(bundled: Path, there: Path, tmp_path: Path) -> N
     assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
     found = [path.name for path in tmp_path.iterdir() if path.name.startswith(".t")]
     assert sorted(found) == sorted(living)
+
+
+def test_another_platform(
+    bundled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Said when no more than the manifest is unpacked; to verify a bundle, any machine will do."""
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr("envpack.bundled.install.check_tree", lambda *_: pytest.fail("unpacked"))
+    assert run(["unbundle", str(bundled), str(tmp_path / "there")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: this bundle is for ")
+    assert said.endswith(", and this machine is linux-riscv64\n")
+    assert not (tmp_path / "there").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert run(["unbundle", str(bundled), "--check"]) == 0
+
+
+def test_where_there_is_a_network(project: Path, tmp_path: Path, server: IndexServer) -> None:
+    """One variable, and the same folder takes everything from the index."""
+    out, there = str(tmp_path / "demo.run"), tmp_path / "there"
+    bundle(out, project=project, python=False, uv=False)
+    assert run(["unbundle", out, str(there)]) == 0
+    env = {**os.environ, "UV_OFFLINE": "0", "UV_CACHE_DIR": str(tmp_path / "fresh")}
+    server.requests.clear()
+    words = [Uv.find().path, "sync", "-q", "--locked", "--reinstall"]
+    done = subprocess.run(words, cwd=there, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any(path.endswith("/plain-1.0-py3-none-any.whl") for path in server.paths())
 
 
 def test_a_bundle_of_another_envpack(

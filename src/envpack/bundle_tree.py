@@ -18,7 +18,7 @@ from envpack.bundle_floor import needs_of
 from envpack.bundle_git import FOLDER as GIT_FOLDER
 from envpack.bundle_git import PROGRAM as WITH_GIT
 from envpack.bundle_git import repositories, with_git
-from envpack.bundled.placing import OWN, SCHEMA
+from envpack.bundled.placing import OWN, SCHEMA, digested
 from envpack.errors import ProjectFault
 from envpack.lock import LockFile, Scope
 from envpack.model import Link, LinkKind, Member
@@ -145,6 +145,7 @@ class Tree:
         ).encode()
         self.manifest = {
             "schema": SCHEMA,
+            "digest": "0" * 64,
             "envpack": VERSION,
             "project": self.name,
             "version": self.lock.version,
@@ -157,10 +158,12 @@ class Tree:
             "files": {entry.name: entry.told() for entry in entries},
         }
         text = json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n"
+        self.manifest["digest"] = digested(text)
+        text = text.replace("0" * 64, self.manifest["digest"], 1)
         self._make(scratch, MANIFEST, text.encode())
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return all files, the bundle's own first, as the far side needs them first."""
+        """Return all files: the manifest, the bundle's own, as the far side needs them, sources."""
         return self._entries()
 
     def _make(self, scratch: str, name: str, data: bytes, *, executable: bool = False) -> None:
@@ -242,7 +245,9 @@ class Tree:
                 found[f"{OWN}/{name}"] = _entry(f"{OWN}/{name}", path, name in programs)
         for name, path in self._made.items():
             found[name] = _entry(name, path)
-        order = sorted(found, key=lambda name: (not name.startswith(f"{OWN}/"), name))
+        order = sorted(
+            found, key=lambda name: (name != MANIFEST, not name.startswith(f"{OWN}/"), name)
+        )
         return tuple(found[name] for name in order)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from envpack.archive.read import Stored, members
 from envpack.bundle_tree import END
 from envpack.bundled import install
-from envpack.bundled.placing import OWN, Failed
+from envpack.bundled.placing import MANIFEST, OWN, Failed, read_manifest
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
 from envpack.model import LinkKind
 
@@ -52,7 +52,7 @@ def unbundle(
     part = os.path.join(above, f".{name}.{os.getpid()}.part")
     try:
         os.mkdir(part)
-        tree = _unpacked(path, start, os.path.join(part, "tree"))
+        tree = _unpacked(path, start, os.path.join(part, "tree"), check=check)
         words = argparse.Namespace(
             tree=tree,
             target=target,
@@ -110,8 +110,11 @@ def _start(path: str) -> int:
     return found + len(mark)
 
 
-def _unpacked(path: str, start: int, tree: str) -> str:
-    """Unpack a bundle's archive, and return the folder that holds its manifest."""
+def _unpacked(path: str, start: int, tree: str, *, check: bool) -> str:
+    """Unpack a bundle's archive, and return the folder that holds its manifest.
+
+    That comes first: it says whether this machine is one that the bundle is for.
+    """
     from zstandard import ZstdError  # late: 17 ms that only this needs
 
     os.mkdir(tree)
@@ -130,6 +133,8 @@ def _unpacked(path: str, start: int, tree: str) -> str:
             with open(place, "xb") as file:
                 shutil.copyfileobj(member.data, file, _CHUNK)
             os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
+            if place == os.path.join(root, OWN, MANIFEST) and not check:
+                install.Installer(root, read_manifest(root), None)
     except (EOFError, tarfile.TarError, zlib.error, ZstdError) as error:
         raise DamagedError(f"`{path}` is damaged: {error}") from error
     except OSError as error:

@@ -374,6 +374,8 @@ def main() -> NoReturn:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

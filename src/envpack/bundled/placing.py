@@ -85,8 +85,18 @@ def differing(folder: str, files: Dict[str, Any]) -> List[str]:
     return found
 
 
+def digested(text: str) -> str:
+    """Return the sha256 of a manifest's text, whose own `digest` counts as zeros."""
+    plain = re.sub(r'(?<="digest": ")[0-9a-f]{64}(?=")', "0" * 64, text, count=1)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
 def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
     """Refuse a tree in which any file is not what was bundled, or that holds more."""
+    path = os.path.join(folder, OWN, MANIFEST)
+    with open(path, encoding="utf-8") as file:
+        if digested(file.read()) != manifest.get("digest"):
+            raise Failed(f"`{OWN}/{MANIFEST}` is not the file that was bundled", code=3)
     wrong = differing(folder, manifest["files"])
     if wrong:
         raise Failed(f"`{wrong[0]}` is not the file that was bundled{_more(wrong)}", code=3)
