@@ -64,6 +64,22 @@ def test_by_its_own_script(bundled: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == f"Installed plum in {tmp_path / 'a b'}"
 
 
+def test_into_the_working_directory(bundled: Path, tmp_path: Path) -> None:
+    """DIR may be `.`, and what is unpacked lies beside it all the same."""
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(
+        ["sh", str(bundled), "."],
+        cwd=tmp_path / "here",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f"Installed plum in {tmp_path / 'here'}"
+    assert uv(tmp_path / "here", "run", "--locked", "main.py") == "plum\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "plum é", "plum.run"]
+
+
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar"])
 def test_archives(plum: Path, tmp_path: Path, suffix: str) -> None:
     """A plain archive has one folder at its top, and unbundles too."""

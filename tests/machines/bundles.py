@@ -13,7 +13,6 @@ from .lab.sandbox import Sandbox
 
 INSIDE = "/a place é"
 LOCALES = Path("/usr/lib/locale")
-QUICK = {"UV_NO_PROGRESS": "1"}
 
 
 @dataclass(frozen=True)

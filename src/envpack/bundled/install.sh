@@ -157,6 +157,9 @@ main() {
     /*) ;;
     *) target=./$target ;;
     esac
+    if [ -d "$target" ]; then
+        target=$(cd -- "$target" 2> /dev/null && pwd) || fail "\`$target\` cannot be entered"
+    fi
     while case $target in */) [ "$target" != / ] ;; *) false ;; esac do
         target=${target%/}
     done
