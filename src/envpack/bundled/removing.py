@@ -67,22 +67,22 @@ def remove(
 
 
 def files_in(folder: str) -> Set[str]:
-    """Return the files below DIR but the bundle's own and environments, relative to it."""
+    """Return the files and folders of DIR but the bundle's own and environments."""
     found = set()
     for above, folders, names in os.walk(folder):
         skipped = {OWN, f"{OWN}.old", ".venv", ".venv.part", ".venv.old", ".git"}
         folders[:] = [name for name in folders if name not in skipped]
-        found |= {os.path.relpath(os.path.join(above, name), folder) for name in names}
+        found |= {os.path.relpath(os.path.join(above, name), folder) for name in (*names, *folders)}
     return found
 
 
 def _remove_made(target: str, names: List[str]) -> None:
     """Remove what builds have left beside the sources."""
-    for name in names:
+    for name in sorted(names, reverse=True):  # what is in a folder before the folder
         path = os.path.normpath(os.path.join(target, name))
         if os.path.isfile(path) and not os.path.islink(path):
             os.unlink(path)
-        _remove_empty(os.path.dirname(path), target)
+        _remove_empty(path, target)
 
 
 def _remove_sources(target: str, manifest: Dict[str, Any]) -> List[str]:
@@ -138,7 +138,7 @@ def _remove_empty(folder: str, top: str) -> None:
     while folder != top:
         try:
             os.rmdir(folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
             return
