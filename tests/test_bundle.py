@@ -154,12 +154,11 @@ def test_a_newer_bundle(plum: Path, bundled: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["-o", "{tmp}/p.zip"], 2, "error: a bundle is a `.run`, or a tar archive\n"),
-        (
-            ["--platform", "windows"],
-            2,
-            "error: a bundle is for platforms by name, of Linux or macOS\n",
-        ),
+        (["-o", "{tmp}/p.zip"], 2, "error: a zip is for Windows, and no platform is\n"
+         "hint: a `.run` installs itself elsewhere\n"),
+        (["--platform", "windows", "-o", "p.run"], 2, "error: a bundle for Windows is a zip\n"
+         "hint: name it so: `-o project.zip`\n"),
+        (["--platform", "all"], 2, "error: a bundle is for platforms by name\n"),
         (["-o", "{tmp}/no/p.run"], 1, "error: the folder `{tmp}/no` does not exist\n"
          "hint: make it first\n"),
         (["--project", "{tmp}"], 1, "error: no project in `{tmp}`: neither it nor a folder above"

@@ -40,7 +40,7 @@ FLOORS = (
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
     {"bundled", "bundle_floor"},
-    {"bundle_git", "bundle_preview"},
+    {"bundle_git", "bundle_preview", "bundle_zip"},
     {"bundle_tree"},
     {"bundling", "unbundling"},
     {"__init__"},

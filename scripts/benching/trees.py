@@ -35,6 +35,9 @@ CHANGED = "idna"
 _PROBE = """import json, sys
 print(json.dumps([sys.base_prefix, sys.executable, sys.version.split()[0]]))"""
 _PER_DISTRIBUTION = 200
+_PER_FOLDER = 8
+"""Files, as in the reference environment."""
+
 _LARGE = 4_000_000
 
 
@@ -142,7 +145,8 @@ def fill(folder: str, files: int, size: int) -> None:
         name = f"package_{first // _PER_DISTRIBUTION:05}"
         rows = []
         for number in range(first, min(files, first + _PER_DISTRIBUTION)):
-            middle = f"{words[number % 7]}/{words[number % 13]}" if number % 20 else "."
+            nth = number // _PER_FOLDER
+            middle = f"{words[nth % 5]}/{words[nth % 25]}" if nth % 25 else "."
             path = os.path.normpath(f"{name}/{middle}/{words[number % 4000]}_{number}.py")
             data: Iterable[bytes] = [_slice(text, chance, max(1, each))]
             if number < large:

@@ -18,6 +18,7 @@ from envpack.bundle_floor import needs_of
 from envpack.bundle_git import FOLDER as GIT_FOLDER
 from envpack.bundle_git import PROGRAM as WITH_GIT
 from envpack.bundle_git import repositories, with_git
+from envpack.bundle_zip import lists_of_pythons, openers, sums_of_openers
 from envpack.bundled.placing import OWN, SCHEMA, digested
 from envpack.errors import ProjectFault
 from envpack.lock import LockFile, Scope
@@ -32,7 +33,8 @@ from envpack.wheelhouse import RECORD, Record, Stored
 
 MANIFEST = f"{OWN}/bundle.json"
 INSTALLER = (
-    "install.py", "placing.py", "fitting.py", "owned.py", "removing.py", "restoring.py"
+    "install.py", "unzipped.py", "placing.py", "windows.py", "fitting.py", "marking.py", "owned.py",
+    "removing.py", "restoring.py",
 )  # fmt: skip
 """What of `envpack.bundled` travels as it is."""
 
@@ -71,7 +73,7 @@ class Entry:
         """Return it as the manifest has it."""
         if self.link is not None:
             return {"link": self.link}
-        return _told(self.path)
+        return {**_told(self.path), **({"executable": True} if self.executable else {})}
 
 
 class Tree:
@@ -139,6 +141,8 @@ class Tree:
             data = resources.files("envpack.bundled").joinpath(name).read_bytes()
             self._make(scratch, f"{OWN}/{name}", data)
         targets = [self._target(target) for target in self.targets]
+        for name, data in lists_of_pythons(targets).items():
+            self._make(scratch, name, data)
         entries = self._entries()
         self.stub = stub(
             self.name, self.lock.version, targets, sum(entry.size for entry in entries)
@@ -154,6 +158,7 @@ class Tree:
             "sync": self.scope.arguments(self.lock.name),
             "targets": targets,
             **({"joins": self._joins} if self._joins else {}),
+            "openers": sums_of_openers(self.name, self.lock.version, targets),
             "stub": {"sha256": hashlib.sha256(self.stub).hexdigest(), "size": len(self.stub)},
             "files": {entry.name: entry.told() for entry in entries},
         }
@@ -165,6 +170,12 @@ class Tree:
     def entries(self) -> tuple[Entry, ...]:
         """Return all files: the manifest, the bundle's own, as the far side needs them, sources."""
         return self._entries()
+
+    def openers(self) -> dict[str, bytes]:
+        """Return what opens the bundle as a zip, once it is settled."""
+        with open(self._made[MANIFEST], "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return openers(self.name, self.lock.version, self.manifest["targets"], digest)
 
     def _make(self, scratch: str, name: str, data: bytes, *, executable: bool = False) -> None:
         path = os.path.join(scratch, "made", *name.split("/"))
@@ -280,6 +291,8 @@ def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]], size
     machines: dict[str, str] = {}
     pythons: list[str] = []
     for target in targets:
+        if target["system"] not in _SYSTEMS:
+            continue
         system = _SYSTEMS[target["system"]]
         machine = _MACHINES.get((target["system"], target["machine"]), target["machine"])
         words = f"'{system} {machine}'"

@@ -1,7 +1,8 @@
 """The `bundle` command: a project in one file, which installs itself where there is no network.
 
 It holds the sources, what `download` makes, interpreters, uv, and `envpack.bundled.install`, which
-works there with these alone. A `.run` is a POSIX script with a tar.gz behind it.
+works there with these alone. A `.run` is a POSIX script with a tar.gz behind it, a zip for Windows
+has `install.cmd` beside the tree.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from packaging.pylock import PackageDirectory
 from envpack.archive import format_for, format_named
 from envpack.bundle_preview import BundlePreview, rows_of, targets_for
 from envpack.bundle_tree import Entry, Tree
+from envpack.bundle_zip import TREE, without_impossible
 from envpack.downloading import download
 from envpack.errors import OutputFault, ProjectFault, UsageError
 from envpack.listener import Listener, Silent
 from envpack.lock import Locked, LockFile, Scope, check_fresh, export, find_lock
-from envpack.model import Format, Item
+from envpack.model import Format, Item, Member
 from envpack.options import DEFAULT_MTIME
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
@@ -36,6 +38,7 @@ from envpack.uv import Uv
 from envpack.wheelhouse import read_record
 
 RUN = ".run"
+ZIP = ".zip"
 GIT, ALL = "git", "all"
 EVERYTHING = Scope(all_extras=True, all_groups=True, all_packages=True)
 
@@ -100,22 +103,24 @@ def bundle(
 ) -> BundleReport:
     """Put a project into one file, and return a report.
 
-    `output` is `<project>-<version>.run` if None; its suffix says what is written. `platforms`,
-    `pythons`, `scope` and `python_archives` mean what they do for `download`. Without `python` or
-    `uv` the far side must have its own. `source` is GIT or ALL, or git's pathspecs, or empty for no
-    sources: then the far side has them. `with_git` adds the repositories of git dependencies. The
-    project is only read. Raises EnvpackError in one of its classes; nothing is left then.
+    `output` is `<project>-<version>.run` if None, `.zip` if a platform is Windows; its suffix says
+    what is written. `platforms`, `pythons`, `scope` and `python_archives` mean what they do for
+    `download`. Without `python` or `uv` the far side must have its own. `source` is GIT or ALL, or
+    git's pathspecs, or empty for no sources: then the far side has them. `with_git` adds the
+    repositories of git dependencies. The project is only read. Raises EnvpackError in one of its
+    classes; nothing is left then.
     """
     listener, begin = listener or Silent(), time.perf_counter()
     lock = find_lock(os.fspath(project))
-    name, output, kind = _named(lock, output, platforms)
+    windows = _for_windows(platforms)
+    name, output, kind = _named(lock, output, windows=windows)
     check_output(output, kind, force=force)
     check_fresh(Uv.find(), lock)
     scope = scope or EVERYTHING
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
         locked = export(Uv.find(), lock, scope, scratch)
-        sources = _sources(lock, locked, source)
+        sources = _sources(lock, locked, source, windows=windows)
         folder = os.path.join(scratch, "folder")
         done = download(
             folder,
@@ -175,14 +180,15 @@ def preview(
 ) -> BundlePreview:
     """Return what `bundle` would put into the file; nothing is fetched, built or written."""
     lock = find_lock(os.fspath(project))
-    name, output, _ = _named(lock, output, platforms)
+    windows = _for_windows(platforms)
+    name, output, _ = _named(lock, output, windows=windows)
     program = Uv.find()
     check_fresh(program, lock)
     given = archives_in([os.fspath(path) for path in python_archives])
     targets = targets_for(program, lock, platforms, pythons)
     with tempfile.TemporaryDirectory(prefix="envpack-") as scratch:
         locked = export(program, lock, scope or EVERYTHING, scratch)
-        sources = _sources(lock, locked, source)
+        sources = _sources(lock, locked, source, windows=windows)
         rows = rows_of(locked, targets, sources, given, python=python, uv=uv, with_git=with_git)
     return BundlePreview(
         output=os.path.abspath(output),
@@ -193,17 +199,32 @@ def preview(
     )
 
 
-def _named(lock: LockFile, output: str | None, platforms: Sequence[str]) -> tuple[str, str, Format]:
-    """Return the project's name, the output and its format; raises UsageError."""
-    named = platforms_named(platforms)
-    if named is None or any(platform.os == "windows" for platform in named):
-        raise UsageError("a bundle is for platforms by name, of Linux or macOS")
+def _named(lock: LockFile, output: str | None, *, windows: bool) -> tuple[str, str, Format]:
+    """Return the project's name, the output and its format."""
     name = lock.name or os.path.basename(lock.project)
-    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + RUN
+    suffix = ZIP if windows else RUN
+    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + suffix
+    return name, output, _kind(output, windows=windows)
+
+
+def _kind(output: str, *, windows: bool) -> Format:
+    """Return the format that a file's name asks for, if it is one for these platforms."""
     kind = format_named("tar.gz") if output.endswith(RUN) else format_for(output)
-    if kind.name == "zip":
-        raise UsageError("a bundle is a `.run`, or a tar archive")
-    return name, output, kind
+    if kind.name == "zip" and not windows:
+        raise UsageError(
+            "a zip is for Windows, and no platform is", hint="a `.run` installs itself elsewhere"
+        )
+    if windows and kind.name != "zip":
+        raise UsageError("a bundle for Windows is a zip", hint="name it so: `-o project.zip`")
+    return kind
+
+
+def _for_windows(platforms: Sequence[str]) -> bool:
+    """Say whether one of the platforms is Windows; raises UsageError for `all`."""
+    named = platforms_named(platforms)
+    if named is None:
+        raise UsageError("a bundle is for platforms by name")
+    return any(platform.os == "windows" for platform in named)
 
 
 def _folders(lock: LockFile, locked: Locked) -> list[str]:
@@ -225,7 +246,7 @@ def _must_be_there(lock: LockFile, locked: Locked) -> list[str]:
     return sorted({path for path in paths if os.path.isfile(path)})
 
 
-def _sources(lock: LockFile, locked: Locked, source: Sequence[str]) -> Sources:
+def _sources(lock: LockFile, locked: Locked, source: Sequence[str], *, windows: bool) -> Sources:
     """Collect what travels of the workspace, and of path dependencies outside of it."""
     folders = _folders(lock, locked)
     patterns = [word for word in source if word not in {GIT, ALL}]
@@ -234,7 +255,8 @@ def _sources(lock: LockFile, locked: Locked, source: Sequence[str]) -> Sources:
     if not source:
         return Sources(common_root(folders), (), (), ())
     always = _must_be_there(lock, locked) if patterns else []
-    return collected(folders, everything=ALL in source, patterns=patterns, always=always)
+    found = collected(folders, everything=ALL in source, patterns=patterns, always=always)
+    return without_impossible(found) if windows else found
 
 
 def _write(
@@ -248,11 +270,15 @@ def _write(
     run: bool,
 ) -> None:
     """Write the archive, behind the script if it is to run."""
-    arcroot = "" if run else f"{tree.name}/"
+    zipped = kind.name == "zip"
+    arcroot = "" if run else f"{TREE if zipped else tree.name}/"
 
     def items() -> Iterator[Item]:
+        for name, data in (tree.openers() if zipped else {}).items():
+            yield Member(name, len(data), False, (data,))
         for entry in entries:
-            yield entry.member(arcroot)
+            if entry.link is None or not zipped:  # the manifest's links are made over there
+                yield entry.member(arcroot)
 
     if not run:
         kind.write(items(), target, level=None, mtime=mtime, pool=pool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,32 +17,16 @@ SCHEMA = "envpack.manifest/1"
 _BATCH = 1000
 
 
-class ContentDigest:
-    """The sha256 over name, mode, kind and content of every member but the manifest.
+def content_lines(entries: Iterable[Entry], digests: Iterable[Digest]) -> bytes:
+    """Return what a content digest is made of: name, mode, kind and sha256 of each member.
 
-    It is the same for every format, compressor and level, and for every way to store an alias.
+    An alias is one in whatever way it is stored.
     """
-
-    def __init__(self) -> None:
-        self._total = hashlib.sha256()
-        self._lines: list[str] = []
-
-    def add(self, entry: Entry, digest: Digest) -> None:
-        """Count the next member in."""
-        mode = "755" if entry.executable else "644"
-        kind = "alias" if isinstance(entry.content, Alias) else "file"
-        self._lines.append(f"{entry.name}\0{mode}\0{kind}\0{digest.sha256}\n")
-        if len(self._lines) == _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._total.update("".join(self._lines).encode("utf-8", "surrogateescape"))
-        self._lines.clear()
-
-    def hexdigest(self) -> str:
-        """Return the digest of all members so far."""
-        self._flush()
-        return self._total.hexdigest()
+    return "".join(
+        f"{entry.name}\0{'755' if entry.executable else '644'}\0"
+        f"{'alias' if isinstance(entry.content, Alias) else 'file'}\0{digest.sha256}\n"
+        for entry, digest in zip(entries, digests, strict=True)
+    ).encode("utf-8", "surrogateescape")
 
 
 def describe_interpreter(interpreter: Interpreter) -> dict[str, Any]:

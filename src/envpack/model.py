@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from envpack.kept import Packed, Seam
 from envpack.libraries import Libraries
@@ -302,7 +302,18 @@ class Leak:
     harmless: str = ""
 
 
-Item: TypeAlias = Member | Seam | Packed
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Neighbouring small members as a format made them on a worker; `content` is its own."""
+
+    content: Any
+    size: int
+
+
+Render: TypeAlias = Callable[[Sequence[Member]], Rendered]
+"""Makes small members ready to be written, on a worker."""
+
+Item: TypeAlias = Member | Rendered | Seam | Packed
 """What a format is given: members, where their runs end, and runs that were packed before."""
 
 
@@ -358,6 +369,13 @@ class Format(Protocol):
 
     def engine(self, level: int | None) -> str:
         """Say what makes the bytes of a run, versions included; "" if runs are not kept."""
+        ...
+
+    def renderer(self, *, level: int | None, mtime: int) -> Render | None:
+        """Return what may make several small members ready at once; None if it takes them singly.
+
+        What it makes of them is for `write` with the same `level` and `mtime`.
+        """
         ...
 
     def write(

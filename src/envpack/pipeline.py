@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain
+from itertools import islice
 from tempfile import SpooledTemporaryFile
 
 from envpack.kept import Seam
 from envpack.leaks import LeakSearch
-from envpack.manifest import ContentDigest
+from envpack.manifest import content_lines
 from envpack.model import (
     Alias,
     Content,
@@ -30,17 +30,19 @@ from envpack.model import (
     LinkKind,
     Member,
     Plan,
+    Render,
     Run,
     Summary,
 )
 from envpack.parallel import Pool
-from envpack.reading import BLOCK, WHOLE, Prepared, measure_all, prepare_all, written
+from envpack.reading import BLOCK, WHOLE, Chunk, read_all, written
 from envpack.runs import Hit, Keeper, Outcome
 
 _BATCH = 256 * 1024
 _BUDGET = 12 * 1024 * 1024
 _PER_FILE = 4096
 _IN_MEMORY = 4 * 1024 * 1024
+_TOGETHER = 1000
 
 
 def stream(
@@ -51,16 +53,18 @@ def stream(
     link: Callable[[Entry, int], LinkKind | None],
     arcroot: str = "",
     keeper: Keeper | None = None,
+    render: Render | None = None,
     tick: Callable[[int, int], None] = lambda _files, _bytes: None,
 ) -> Iterator[Item]:
     """Yield the plan's members, run by run, and fill `outcome` on the way.
 
     `link(entry, size)` decides how an alias to `size` bytes is stored, None for a copy. `arcroot`
     is put before every name. A `keeper` gives runs that were packed before, and keeps the others.
-    `tick(files, bytes)` is called after each member and may raise to stop. Raises SourceFault for
-    files that cannot be read or are not what was planned.
+    `render` makes small members ready on a worker. `tick(files, bytes)` is called now and then, and
+    may raise to stop. Raises SourceFault for files that cannot be read or are not what was planned.
     """
-    reader = _Reader(plan, LeakSearch(plan.needles), link)
+    root = arcroot + "/" if arcroot else ""
+    reader = _Reader(plan, LeakSearch(plan.needles), link, root, render)
     runs = tuple(plan.entries.runs())
 
     @cache
@@ -69,39 +73,49 @@ def stream(
             return None
         return keeper.find(runs[index], partial(reader.measured, pool=pool))
 
-    def to_read() -> Iterator[Entry]:
+    def to_read() -> Iterator[Run]:
         for index, run in enumerate(runs):
             if hit(index) is None:
-                yield from run
+                yield run
 
-    ready = chain.from_iterable(pool.ordered(reader.tasks(to_read()), budget=_BUDGET))
-    root = arcroot + "/" if arcroot else ""
+    chunks = pool.ordered(reader.tasks(to_read()), budget=_BUDGET)
     told = _Told(plan.entries.beyond)
     files = 0
     for index, run in enumerate(runs):
         found = hit(index)
         if found is not None:
             yield found.packed
-            for entry, digest in zip(run, found.outcome.digests, strict=True):
-                told.note(entry, digest)
+            told.note_all(run, found.outcome.digests)
             outcome.add(found.outcome)
             files += len(run)
             tick(files, outcome.size)
             continue
         own = Outcome()
         near: dict[str, Digest] = {}
-        known = ChainMap(near, told.far)
-        for entry, prepared in zip(run, ready, strict=False):
-            if isinstance(entry.content, Summary):
-                outcome.digest = told.total.hexdigest()
-                members = zip(plan.entries, outcome.digests, strict=False)
-                yield from _summary(entry, entry.content.make(outcome.digest, members), root, own)
+        left = len(run)
+        while left:
+            chunk = next(chunks)
+            left -= len(chunk.entries)
+            if chunk.outcome is not None:
+                yield from chunk.items
+                own.add(chunk.outcome)
+                told.note(chunk.entries, chunk.digests, chunk.lines)
+                digests = chunk.digests
             else:
-                yield from _member(entry, prepared, root, own, known, reader)
-                told.note(entry, own.digests.last)
-                if run.looked_up:
-                    near[entry.name] = own.digests.last
-            files += 1
+                (entry,) = chunk.entries
+                if isinstance(entry.content, Summary):
+                    outcome.digest = told.total.hexdigest()
+                    members = zip(plan.entries, outcome.digests, strict=False)
+                    pieces = entry.content.make(outcome.digest, members)
+                    yield from _summary(entry, pieces, root, own)
+                else:
+                    yield from reader.alone(chunk, own, ChainMap(near, told.far))
+                    told.note_all(chunk.entries, (own.digests.last,))
+                digests = (own.digests.last,)
+            if run.looked_up:
+                names = (entry.name for entry in chunk.entries)
+                near.update(zip(names, digests, strict=True))
+            files += len(chunk.entries)
             tick(files, outcome.size + own.size)
         outcome.add(own)
         yield Seam(None if keeper is None else partial(keeper.keep, run, own))
@@ -111,41 +125,23 @@ class _Told:
     """What later members ask of earlier ones: the digest of all, and of those in `wanted`."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
-        self.total = ContentDigest()
+        self.total = hashlib.sha256()
         self.far: dict[str, Digest] = {}
         self._wanted = wanted
 
-    def note(self, entry: Entry, digest: Digest) -> None:
-        """Take the next member in."""
-        self.total.add(entry, digest)
-        if entry.name in self._wanted:
-            self.far[entry.name] = digest
+    def note(self, entries: Iterable[Entry], digests: Iterable[Digest], lines: bytes) -> None:
+        """Take the next members in."""
+        self.total.update(lines)
+        for entry, digest in zip(entries, digests, strict=True):
+            if entry.name in self._wanted:
+                self.far[entry.name] = digest
 
-
-def _member(
-    entry: Entry,
-    prepared: Prepared | None,
-    root: str,
-    own: Outcome,
-    known: Digests,
-    reader: _Reader,
-) -> Iterator[Member]:
-    """Yield one entry as a member, and note in `own` what it was."""
-    name = root + entry.name
-    if prepared is not None:
-        yield from written(prepared, name, own, reader.search)
-    elif isinstance(entry.content, Derived):
-        data = entry.content.make(known)
-        own.digests.append(Digest(hashlib.sha256(data).hexdigest(), len(data)))
-        own.size += len(data)
-        yield Member(name, len(data), entry.executable, (data,))
-    else:
-        assert isinstance(entry.content, Alias)
-        target = known[entry.content.target]
-        own.digests.append(target)
-        kind = reader.link(entry, target.size)
-        text = root + entry.content.target if kind is LinkKind.HARD else entry.content.symlink
-        yield Member(name, 0, entry.executable, link=Link(kind or LinkKind.HARD, text))
+    def note_all(self, entries: Iterable[Entry], digests: Iterable[Digest]) -> None:
+        """Take members in that may be many."""
+        pairs = zip(entries, digests, strict=True)
+        while some := list(islice(pairs, _TOGETHER)):
+            these, those = [pair[0] for pair in some], [pair[1] for pair in some]
+            self.note(these, those, content_lines(these, those))
 
 
 def _summary(entry: Entry, pieces: Iterable[bytes], root: str, own: Outcome) -> Iterator[Member]:
@@ -170,55 +166,92 @@ class _Reader:
     plan: Plan
     search: LeakSearch
     link: Callable[[Entry, int], LinkKind | None]
+    root: str
+    render: Render | None
 
-    def tasks(
-        self, entries: Iterable[Entry]
-    ) -> Iterator[tuple[Callable[[], list[Prepared | None]], int]]:
-        """Yield the work of reading entries in their order, with its cost in bytes."""
-        for batch, cost in self._batches(entries):
-            yield partial(prepare_all, batch, self.plan, self.search), cost
+    def tasks(self, runs: Iterable[Run]) -> Iterator[tuple[Callable[[], Chunk], int]]:
+        """Yield the work of reading runs, with its cost in bytes."""
+        read = partial(
+            read_all, plan=self.plan, search=self.search, root=self.root, render=self.render
+        )
+        for run in runs:
+            for batch, cost in self._batches(run):
+                yield partial(read, batch), cost
+
+    def alone(self, chunk: Chunk, own: Outcome, known: Digests) -> Iterator[Member]:
+        """Yield what no worker could read, and note in `own` what it was."""
+        (entry,) = chunk.entries
+        name = self.root + entry.name
+        if chunk.large is not None:
+            yield from written(chunk.large, name, own, self.search)
+            return
+        data, target = _followed(entry, own, known)
+        if target is None:
+            yield Member(name, len(data), entry.executable, (data,))
+            return
+        assert isinstance(entry.content, Alias)
+        kind = self.link(entry, target.size)
+        text = entry.content.symlink
+        if kind is LinkKind.HARD:
+            text = self.root + entry.content.target
+        yield Member(name, 0, entry.executable, link=Link(kind or LinkKind.HARD, text))
 
     def measured(self, run: Run, *, pool: Pool) -> Outcome:
         """Read a run that asks for no digest beyond it, and return what it is."""
         outcome = Outcome()
         known: dict[str, Digest] = {}
-        work = (
-            (partial(measure_all, batch, self.plan, self.search), cost)
-            for batch, cost in self._batches(run)
-        )
-        ready = chain.from_iterable(pool.ordered(work, budget=_BUDGET))
-        for entry, found in zip(run, ready, strict=True):
-            if found is not None:
-                outcome.add(found)
-            elif isinstance(entry.content, Alias):
-                outcome.digests.append(known[entry.content.target])
-            elif isinstance(entry.content, Derived):
-                data = entry.content.make(known)
-                outcome.digests.append(Digest(hashlib.sha256(data).hexdigest(), len(data)))
-                outcome.size += len(data)
+        read = partial(read_all, plan=self.plan, search=self.search, to_end=True)
+        work = ((partial(read, batch), cost) for batch, cost in self._batches(run))
+        for chunk in pool.ordered(work, budget=_BUDGET):
+            digests = chunk.digests
+            if chunk.outcome is not None:
+                outcome.add(chunk.outcome)
+            else:
+                _followed(chunk.entries[0], outcome, known)
+                digests = (outcome.digests.last,)
             if run.looked_up:
-                known[entry.name] = outcome.digests.last
+                names = (entry.name for entry in chunk.entries)
+                known.update(zip(names, digests, strict=True))
         return outcome
 
-    def _batches(self, entries: Iterable[Entry]) -> Iterator[tuple[list[Entry | None], int]]:
-        batch: list[Entry | None] = []
+    def _batches(
+        self, entries: Iterable[Entry]
+    ) -> Iterator[tuple[Sequence[tuple[Entry, Content]], int]]:
+        """Yield neighbours that are small, and every other entry by itself, with its cost."""
+        batch: list[tuple[Entry, Content]] = []
         total = 0
         for entry in entries:
             content = _content_of(entry, self.link)
-            source, size = None, 0
-            if isinstance(content, Disk | Inline):
-                source = entry
-                if content is not entry.content:
-                    source = Entry(entry.name, content, entry.executable, entry.relocate)
-                size = content.size if isinstance(content, Disk) else len(content.data)
-            cost = min(size, WHOLE) + _PER_FILE
-            if total + cost > _BATCH and batch:
+            size = None
+            if isinstance(content, Disk):
+                size = content.size
+            elif isinstance(content, Inline):
+                size = len(content.data)
+            alone = size is None or size > WHOLE
+            cost = min(size or 0, WHOLE) + _PER_FILE
+            if batch and (alone or total + cost > _BATCH):
                 yield batch, total
                 batch, total = [], 0
-            batch.append(source)
+            if alone:
+                yield ((entry, content),), cost
+                continue
+            batch.append((entry, content))
             total += cost
         if batch:
             yield batch, total
+
+
+def _followed(entry: Entry, own: Outcome, known: Digests) -> tuple[bytes, Digest | None]:
+    """Note in `own` what follows from other members; return its bytes, or an alias' target."""
+    if isinstance(entry.content, Derived):
+        data = entry.content.make(known)
+        own.digests.append(Digest(hashlib.sha256(data).hexdigest(), len(data)))
+        own.size += len(data)
+        return data, None
+    assert isinstance(entry.content, Alias)
+    target = known[entry.content.target]
+    own.digests.append(target)
+    return b"", target
 
 
 def _content_of(entry: Entry, link: Callable[[Entry, int], LinkKind | None]) -> Content:

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from envpack.errors import SourceFault
 from envpack.leaks import LeakSearch
-from envpack.model import Digest, Disk, Edit, Entry, Inline, Leak, Member, Plan, View
+from envpack.manifest import content_lines
+from envpack.model import (
+    Content,
+    Digest,
+    Disk,
+    Edit,
+    Entry,
+    Inline,
+    Leak,
+    Member,
+    Plan,
+    Render,
+    Rendered,
+    View,
+)
 from envpack.relocate import relocator_for
 from envpack.relocate.elf import loader_strings
 from envpack.relocate.elf_add import edits_with
@@ -38,6 +52,23 @@ class Prepared(NamedTuple):
     edits: tuple[Edit, ...]
     leaks: Counter[str]
     excuse: str
+    disk: Disk | None = None
+
+
+class Chunk(NamedTuple):
+    """Neighbouring entries of one run, as far as a worker could take them.
+
+    Small files are read: `items` are their members, perhaps rendered, and `digests`, `lines` (see
+    `envpack.manifest.content_lines`) and `outcome` what they are. A `large` file is yet to be read,
+    while a format takes it. Any other entry stands alone, and neither has anything of it.
+    """
+
+    entries: Sequence[Entry]
+    items: Sequence[Member | Rendered] = ()
+    digests: Sequence[Digest] = ()
+    lines: bytes = b""
+    outcome: Outcome | None = None
+    large: Prepared | None = None
 
 
 class FileView:
@@ -61,34 +92,63 @@ class FileView:
         return _read(self._descriptor, start, max(0, stop - start), self._path)
 
 
-def prepare_all(
-    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
-) -> list[Prepared | None]:
-    """Prepare several files in one task: handing over each alone costs as much as its work."""
-    return [prepare(entry, plan, search) if entry is not None else None for entry in batch]
+def read_all(
+    batch: Sequence[tuple[Entry, Content]],
+    plan: Plan,
+    search: LeakSearch,
+    *,
+    root: str = "",
+    render: Render | None = None,
+    to_end: bool = False,
+) -> Chunk:
+    """Read neighbouring entries in one task: handing over each costs as much as its work.
+
+    Each comes with its content: an alias that is stored as a copy has that of its target. All are
+    small, or there is one. `to_end` also reads what is large, and leaves no member of it.
+    """
+    entries = [entry for entry, _ in batch]
+    if not isinstance(batch[0][1], Disk | Inline):
+        return Chunk(entries)
+    outcome = Outcome()
+    digests: list[Digest] = []
+    members: list[Member] = []
+    for entry, content in batch:
+        prepared = prepare(entry, content, plan, search)
+        if prepared.data is None and not to_end:
+            return Chunk(entries, large=prepared)
+        for member in written(prepared, root + entry.name, outcome, search):
+            if prepared.data is not None:
+                members.append(member)
+            else:
+                deque(member.blocks, maxlen=0)
+        digests.append(outcome.digests.last)
+    lines = content_lines(entries, digests)
+    items = members if render is None else [render(members)]
+    return Chunk(entries, items, digests, lines, outcome)
 
 
-def prepare(entry: Entry, plan: Plan, search: LeakSearch) -> Prepared:
-    """Read and edit one file, on a worker."""
-    if isinstance(entry.content, Inline):
-        data = entry.content.data
+def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> Prepared:
+    """Read and edit one file, on a worker; a large one is only looked at."""
+    if isinstance(content, Inline):
+        data = content.data
         edits = _edits(entry, data[:_HEAD], data, plan)
         return _whole(entry, data, edits, search)
-    assert isinstance(entry.content, Disk)
-    disk = entry.content
+    assert isinstance(content, Disk)
+    disk = content
     descriptor = _open(disk)
     try:
         if disk.size <= WHOLE:
             data = _read(descriptor, 0, disk.size, disk.path)
             _check_unchanged(descriptor, disk)
             return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
+        _check_unchanged(descriptor, disk)
         view = FileView(descriptor, disk.size, disk.path)
         edits = _edits(entry, view[0:_HEAD], view, plan)
         excuse = harmless(entry.name, view, edits)
     finally:
         os.close(descriptor)
     size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
-    return Prepared(entry, size, None, None, edits, Counter(), excuse)
+    return Prepared(entry, size, None, None, edits, Counter(), excuse, disk)
 
 
 def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> Prepared:
@@ -114,7 +174,7 @@ def written(
         _note_leaks(outcome, prepared, prepared.leaks)
         yield Member(name, prepared.size, entry.executable, (prepared.data,))
         return
-    assert isinstance(entry.content, Disk)
+    assert prepared.disk is not None
     total = hashlib.sha256()
     stream = search.stream()
 
@@ -124,7 +184,7 @@ def written(
             stream.feed(block)
             yield block
 
-    yield Member(name, prepared.size, entry.executable, blocks(entry.content))
+    yield Member(name, prepared.size, entry.executable, blocks(prepared.disk))
     stream.feed(b"", last=True)
     outcome.digests.append(Digest(total.hexdigest(), prepared.size))
     _note_leaks(outcome, prepared, stream.found)
@@ -208,11 +268,6 @@ def _open(disk: Disk) -> int:
         raise _changed(disk.path, "vanished") from None
     except OSError as error:
         raise SourceFault(f"cannot read `{disk.path}`: {error.strerror}") from error
-    try:
-        _check_unchanged(descriptor, disk)
-    except BaseException:
-        os.close(descriptor)
-        raise
     return descriptor
 
 
@@ -239,20 +294,3 @@ def _changed(path: str, how: str) -> SourceFault:
     return SourceFault(
         f"`{path}` {how} while it was packed", hint="let installs and syncs end, then pack again"
     )
-
-
-def measure_all(
-    batch: Sequence[Entry | None], plan: Plan, search: LeakSearch
-) -> list[Outcome | None]:
-    """Read several files to their ends, on a worker, and return what each is."""
-    found: list[Outcome | None] = []
-    for entry in batch:
-        if entry is None:
-            found.append(None)
-            continue
-        outcome = Outcome()
-        for member in written(prepare(entry, plan, search), entry.name, outcome, search):
-            for _ in member.blocks:
-                pass
-        found.append(outcome)
-    return found

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import tarfile
+import zipfile
 import zlib
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from envpack.archive.read import Stored, members
 from envpack.bundle_tree import END
 from envpack.bundled import install
 from envpack.bundled.placing import MANIFEST, OWN, Failed, read_manifest
+from envpack.bundled.windows import make_links
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
 from envpack.model import LinkKind
 
@@ -53,6 +55,8 @@ def unbundle(
     try:
         os.mkdir(part)
         tree = _unpacked(path, start, os.path.join(part, "tree"), check=check)
+        if zipfile.is_zipfile(path):
+            make_links(tree, read_manifest(tree)["files"])
         words = argparse.Namespace(
             tree=tree,
             target=target,
@@ -135,7 +139,7 @@ def _unpacked(path: str, start: int, tree: str, *, check: bool) -> str:
             os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
             if place == os.path.join(root, OWN, MANIFEST) and not check:
                 install.Installer(root, read_manifest(root), None)
-    except (EOFError, tarfile.TarError, zlib.error, ZstdError) as error:
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError) as error:
         raise DamagedError(f"`{path}` is damaged: {error}") from error
     except OSError as error:
         if error.errno is None:  # gzip's own

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from envpack.kept import Packed, Seam
-from envpack.model import Item, LinkKind, Member
+from envpack.model import Item, LinkKind, Member, Rendered
 
 BLOCK = 512 * 1024
 
@@ -19,7 +19,7 @@ DIRECTORY = 0o755
 class Run(NamedTuple):
     """Members up to a seam, which is `ends` once they are exhausted; or a run packed before."""
 
-    members: Iterator[Member]
+    members: Iterator[Member | Rendered]
     ends: list[Seam]
     packed: Packed | None = None
 
@@ -29,9 +29,9 @@ def runs_of(items: Iterable[Item]) -> Iterator[Run]:
     source = iter(items)
     over: list[Packed | None] = []
 
-    def members(ends: list[Seam]) -> Iterator[Member]:
+    def members(ends: list[Seam]) -> Iterator[Member | Rendered]:
         for item in source:
-            if isinstance(item, Member):
+            if isinstance(item, Member | Rendered):
                 yield item
             elif isinstance(item, Seam):
                 ends.append(item)
@@ -52,9 +52,17 @@ def runs_of(items: Iterable[Item]) -> Iterator[Run]:
 
 
 def members_of(items: Iterable[Item]) -> Iterator[Member]:
-    """Yield the members alone, for formats that know no runs."""
+    """Yield the members alone, for formats that know no runs and render nothing."""
+    for item in unpacked(items):
+        if isinstance(item, Rendered):
+            raise TypeError("rendered members are for the format alone that rendered them")
+        yield item
+
+
+def unpacked(items: Iterable[Item]) -> Iterator[Member | Rendered]:
+    """Yield members and rendered ones, for formats that know no runs."""
     for item in items:
-        if isinstance(item, Member):
+        if isinstance(item, Member | Rendered):
             yield item
         elif isinstance(item, Packed):
             raise TypeError("a packed run is for the format alone that packed it")

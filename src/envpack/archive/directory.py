@@ -25,6 +25,10 @@ class DirectoryFormat:
         del level
         return ""
 
+    def renderer(self, *, level: int | None, mtime: int) -> None:
+        """Say that members are taken singly."""
+        del level, mtime
+
     def write(
         self,
         items: Iterable[Item],

@@ -8,7 +8,7 @@ that could tell one machine from another is constant: owner and group are 0 and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 
 from envpack.archive import deflate
@@ -17,12 +17,12 @@ from envpack.archive.blocks import (
     PLAIN,
     contents,
     gathered,
-    members_of,
     mode_of,
     runs_of,
+    unpacked,
 )
 from envpack.kept import Packed, Seam
-from envpack.model import Item, LinkKind, Member
+from envpack.model import Item, LinkKind, Member, Render, Rendered
 from envpack.parallel import Pool
 
 _RECORD = 512
@@ -164,13 +164,22 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def pieces(members: Iterable[Member], mtime: int) -> Iterator[bytes]:
+def pieces(members: Iterable[Member | Rendered], mtime: int) -> Iterator[bytes]:
     """Yield the records of members in pieces of any length."""
     for member in members:
+        if isinstance(member, Rendered):
+            yield member.content
+            continue
         yield header(member, mtime)
         if member.link is None:
             yield from contents(member)
             yield _padding(member.size)
+
+
+def rendered(members: Sequence[Member], mtime: int) -> Rendered:
+    """Return the records of members, on a worker."""
+    records = b"".join(pieces(members, mtime))
+    return Rendered(records, len(records))
 
 
 def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -203,6 +212,11 @@ class TarFormat:
         del level
         return ""
 
+    def renderer(self, *, level: int | None, mtime: int) -> Render:
+        """Return what makes records of members, on a worker."""
+        del level
+        return partial(rendered, mtime=mtime)
+
     def write(
         self,
         items: Iterable[Item],
@@ -213,7 +227,7 @@ class TarFormat:
         pool: Pool,
     ) -> None:
         """Create `target` from `items`; see `envpack.model.Format.write`."""
-        blocks = gathered(ended(pieces(members_of(items), mtime)))
+        blocks = gathered(ended(pieces(unpacked(items), mtime)))
         with open(target, "xb") as file:
             file.writelines(self._squeezed(blocks, level, pool))
 

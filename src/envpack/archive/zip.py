@@ -29,7 +29,7 @@ from envpack.archive.zip_records import (
     name_and_flags,
 )
 from envpack.kept import Packed, Seam
-from envpack.model import Item, LinkKind, Member
+from envpack.model import Item, LinkKind, Member, Render, Rendered
 from envpack.parallel import Pool
 
 _WHOLE = 32 * 1024 * 1024
@@ -101,17 +101,22 @@ def _wholes(members: list[tuple[Member, deflate.Bytes]], level: int) -> list[_Pi
     ]
 
 
-def _itself(item: Packed | Seam) -> list[Packed | Seam]:
+_Put = _Piece | Rendered | Packed | Seam
+"""What the writer takes, in the order of the file."""
+
+
+def _itself(item: Rendered | Packed | Seam) -> list[_Put]:
     return [item]
 
 
-def _weight(pieces: Sequence[_Piece | Packed | Seam]) -> int:
+def _weight(pieces: Sequence[_Put]) -> int:
     """Return the bytes of pieces that wait to be written."""
-    return sum(len(piece.block.data) for piece in pieces if isinstance(piece, _Piece))
+    found = (piece.size if isinstance(piece, Rendered) else 0 for piece in pieces)
+    return sum(found) + sum(len(piece.block.data) for piece in pieces if isinstance(piece, _Piece))
 
 
-_Work = tuple[Callable[[], Sequence[_Piece | Packed | Seam]], int]
-"""What one task makes, in the order of the file, and its cost in bytes."""
+_Work = tuple[Callable[[], Sequence[_Put]], int]
+"""What one task makes, and its cost in bytes."""
 
 
 def _tasks(items: Iterable[Item], level: int, whole: int) -> Iterator[_Work]:
@@ -125,14 +130,17 @@ def _tasks(items: Iterable[Item], level: int, whole: int) -> Iterator[_Work]:
             yield partial(_itself, seam), 0
 
 
-def _member_tasks(members: Iterable[Member], level: int, whole: int) -> Iterator[_Work]:
+def _member_tasks(members: Iterable[Member | Rendered], level: int, whole: int) -> Iterator[_Work]:
     """Yield the work of members: small ones together, as a task has its price too."""
     small: list[tuple[Member, deflate.Bytes]] = []
     cost = 0
     for member in members:
-        if small and cost + 2 * member.size > _TOGETHER:
+        if small and (isinstance(member, Rendered) or cost + 2 * member.size > _TOGETHER):
             yield partial(_wholes, small, level), cost
             small, cost = [], 0
+        if isinstance(member, Rendered):
+            yield partial(_itself, member), member.size
+            continue
         if _TOGETHER < 2 * member.size <= 2 * whole:
             room = min(2 * member.size, _LARGE)
             yield partial(_wholes, [], level), room  # before it is read
@@ -161,6 +169,42 @@ def _content(member: Member) -> deflate.Bytes:
     return held
 
 
+def _record(piece: _Piece, dos: tuple[int, int], offset: int, limit: int) -> Record:
+    """Return the record of a member of which nothing is written yet, at its first piece."""
+    member = piece.starts
+    assert member is not None
+    most = member.size if piece.block.last else deflate.bound(member.size, BLOCK)
+    name, flags = name_and_flags(member.name)
+    return Record(
+        name=name,
+        flags=flags,
+        mode=mode_of(member) | (stat.S_IFREG if member.link is None else stat.S_IFLNK),
+        method=piece.method,
+        dos_time=dos[0],
+        dos_date=dos[1],
+        offset=offset,
+        wide=most >= limit,
+        crc=piece.block.crc,
+        packed=len(piece.block.data),
+        size=piece.block.size,
+    )
+
+
+def rendered(members: Sequence[Member], level: int, dos: tuple[int, int], limit: int) -> Rendered:
+    """Return small members as they go into the file, and their records, on a worker."""
+    pieces: list[deflate.Bytes] = []
+    records: list[Record] = []
+    offset = 0
+    for member in members:
+        piece = _whole(member, _content(member), level)
+        record = _record(piece, dos, offset, limit)
+        head = record.local()
+        pieces += head, piece.block.data
+        records.append(record)
+        offset += len(head) + record.packed
+    return Rendered((b"".join(pieces), records), offset)
+
+
 class _Writer:
     """Writes pieces and headers to a seekable file, and the central directory at the end."""
 
@@ -178,9 +222,11 @@ class _Writer:
         self._start = 0
         self._run: list[Record] = []
 
-    def put(self, piece: _Piece | Packed | Seam) -> None:
+    def put(self, piece: _Put) -> None:
         """Write what comes next; before a member's first piece its local header."""
-        if isinstance(piece, Packed):
+        if isinstance(piece, Rendered):
+            self._put_rendered(*piece.content)
+        elif isinstance(piece, Packed):
             self._end_run(None)
             self._copy(piece)
         elif isinstance(piece, Seam):
@@ -206,22 +252,26 @@ class _Writer:
             seam.keep(Packed(self._file.fileno(), self._start, self._offset, facts))
         self._start, self._run = self._offset, []
 
+    def _put_rendered(self, data: bytes, records: Sequence[Record]) -> None:
+        self._file.write(data)
+        for record in records:
+            record.offset += self._offset
+            self._done(record)
+        self._offset += len(data)
+
     def _put(self, piece: _Piece) -> None:
-        if piece.starts is not None:
-            self._record = self._begun(piece)
-        record = self._record
-        assert record is not None
         block = piece.block
-        if piece.starts is None:
-            record.crc = deflate.crc32_combine(record.crc, block.crc, block.size)
-        else:  # not combined with nothing: members have as many lengths as there are members
-            record.crc = block.crc
-        record.packed += len(block.data)
-        record.size += block.size
         if piece.starts is not None:
-            head = record.local()
+            self._record = _record(piece, self._dos, self._offset, self._limit)
+            head = self._record.local()
             self._file.write(head)
             self._offset += len(head)
+        record = self._record
+        assert record is not None
+        if piece.starts is None:
+            record.crc = deflate.crc32_combine(record.crc, block.crc, block.size)
+            record.packed += len(block.data)
+            record.size += block.size
         self._file.write(block.data)
         self._offset += len(block.data)
         if block.last:
@@ -229,26 +279,12 @@ class _Writer:
                 self._file.seek(record.offset)
                 self._file.write(record.local())
                 self._file.seek(self._offset)
-            self._central.write(record.central(self._limit))
-            self._count += 1
-            self._run.append(record)
+            self._done(record)
 
-    def _begun(self, piece: _Piece) -> Record:
-        """Return the record of a member of which nothing is written yet."""
-        member = piece.starts
-        assert member is not None
-        most = member.size if piece.block.last else deflate.bound(member.size, BLOCK)
-        name, flags = name_and_flags(member.name)
-        return Record(
-            name=name,
-            flags=flags,
-            mode=mode_of(member) | (stat.S_IFREG if member.link is None else stat.S_IFLNK),
-            method=piece.method,
-            dos_time=self._dos[0],
-            dos_date=self._dos[1],
-            offset=self._offset,
-            wide=most >= self._limit,
-        )
+    def _done(self, record: Record) -> None:
+        self._central.write(record.central(self._limit))
+        self._count += 1
+        self._run.append(record)
 
     def close(self) -> None:
         """Write the central directory and its end records."""
@@ -284,6 +320,12 @@ class ZipFormat:
         blocks = deflate.engine(_BLOCK_LEVELS[level - 1])
         large = f"{blocks} over {self._whole}, blocks of {BLOCK}"
         return f"{own}, {large}, zip64 from {self._limit}"
+
+    def renderer(self, *, level: int | None, mtime: int) -> Render:
+        """Return what deflates members whole, on a worker."""
+        return partial(
+            rendered, level=level or DEFAULT_LEVEL, dos=dos_time(mtime), limit=self._limit
+        )
 
     def write(
         self,

@@ -10,10 +10,10 @@ import platform
 import sys
 from typing import Dict, Iterable, List, Optional, Tuple
 
-if __package__:
-    from envpack.bundled.placing import Failed
+if not __package__:  # on the far side
+    from placing import Failed  # type: ignore[import-not-found]
 else:
-    from placing import Failed  # type: ignore[import-not-found, no-redef]
+    from envpack.bundled.placing import Failed
 
 _MIB = 1 << 20
 

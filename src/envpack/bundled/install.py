@@ -11,22 +11,19 @@ is not what was bundled, before anything is installed.
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
-import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
-if __name__ == "__main__":  # on the far side, where there is no package
+if not __package__:  # on the far side
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from fitting import (  # type: ignore[import-not-found]
         check_glibc,
@@ -34,6 +31,7 @@ if __name__ == "__main__":  # on the far side, where there is no package
         check_space,
         existing,
     )
+    from marking import write_marks  # type: ignore[import-not-found]
     from owned import Owned  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         OWN,
@@ -42,12 +40,15 @@ if __name__ == "__main__":  # on the far side, where there is no package
         check_tree,
         differing,
         place,
+        put_aside,
         read_manifest,
     )
-    from removing import files_in, remove  # type: ignore[import-not-found]
+    from removing import files_in, uninstall  # type: ignore[import-not-found]
     from restoring import RESTORE, write_restore  # type: ignore[import-not-found]
+    from windows import remove, rename  # type: ignore[import-not-found]
 else:
     from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
+    from envpack.bundled.marking import write_marks
     from envpack.bundled.owned import Owned
     from envpack.bundled.placing import (
         OWN,
@@ -56,10 +57,15 @@ else:
         check_tree,
         differing,
         place,
+        put_aside,
         read_manifest,
     )
-    from envpack.bundled.removing import files_in, remove
+    from envpack.bundled.removing import files_in, uninstall
     from envpack.bundled.restoring import RESTORE, write_restore
+    from envpack.bundled.windows import remove, rename
+
+_ALSO = {"x86_64": ("i686",), "aarch64": ("x86_64", "i686")}
+"""Machines whose programs run on Windows of another one."""
 
 
 class Installer:
@@ -89,9 +95,11 @@ class Installer:
         system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
         machine = platform.machine()
         machine = {"arm64": "aarch64", "AMD64": "x86_64", "amd64": "x86_64"}.get(machine, machine)
-        for target in self.manifest["targets"]:
-            if (target["system"], target["machine"]) == (system, machine):
-                return dict(target)
+        others = _ALSO.get(machine, ()) if system == "windows" else ()
+        for fitting in (machine, *others):
+            for target in self.manifest["targets"]:
+                if (target["system"], target["machine"]) == (system, fitting):
+                    return dict(target)
         has = ", ".join(sorted({target["platform"] for target in self.manifest["targets"]}))
         raise Failed(f"this bundle is for {has}, and this machine is {system}-{machine}")
 
@@ -153,7 +161,7 @@ class Installer:
             self.fill()
             _swap(self.venv, place)
         finally:
-            shutil.rmtree(self.venv, ignore_errors=True)
+            remove(self.venv)
             self.venv = place
             made = files_in(self.folder) - before  # by builds, which write beside the sources
             owned.told["made"] = sorted(made.union(owned.told.get("made", [])))
@@ -171,7 +179,7 @@ class Installer:
         words += ["pylock", "--allow-empty-requirements", "--python", self.venv]
         words += ["--find-links", os.path.join(self.own, "wheels")]
         self.run("install the packages", [*words, lock])
-        self.mark()
+        write_marks(self.venv, self.target["python"], self.target["marks"])
         words = ["sync", "--quiet", "--frozen", "--offline", "--project", self.project]
         words += self.manifest["sync"]
         self.run("install the project itself", words, UV_PROJECT_ENVIRONMENT=self.venv)
@@ -199,10 +207,7 @@ class Installer:
         part = f"{self.uv}.part"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
-        try:
-            os.link(source, part)
-        except OSError:  # not on this file system
-            shutil.copy2(source, part)
+        _also_named(source, part)
         os.replace(part, self.uv)
 
     def python(self) -> None:
@@ -218,7 +223,7 @@ class Installer:
         # uv's own list does not know it, and offline uv takes it from its cache alone.
         with tempfile.TemporaryDirectory(dir=self.own) as scratch:
             archive = os.path.join(os.path.dirname(self.own), *told["path"].split("/"))
-            os.symlink(archive, os.path.join(scratch, told["cached_as"]))
+            _also_named(archive, os.path.join(scratch, told["cached_as"]))
             listed = Path(scratch, "downloads.json")
             listed.write_text(json.dumps(told["downloads"]), encoding="utf-8")
             words += ["--python-downloads-json-url", listed.as_uri()]
@@ -248,46 +253,23 @@ class Installer:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def mark(self) -> None:
-        """Write the direct_url.json by which uv knows git and URL dependencies (PEP 610)."""
-        marks = self.target["marks"]
-        site = os.path.join(self.venv, "Lib", "site-packages")
-        if os.name != "nt":
-            site = os.path.join(self.venv, "lib", f"python{self.target['python']}", "site-packages")
-        for name in os.listdir(site):
-            stem, suffix = os.path.splitext(name)
-            if suffix != ".dist-info":
-                continue
-            value = marks.get(re.sub(r"[-_.]+", "-", stem.split("-")[0]).lower())
-            if value is not None:
-                _mark(os.path.join(site, name), name, json.dumps(value))
 
-
-def _mark(info: str, name: str, text: str) -> None:
-    """Write direct_url.json and its line of RECORD, in files of their own: uv's are hard links."""
-    data = text.encode()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
-    own = f"{name}/direct_url.json,"
-    record = os.path.join(info, "RECORD")
-    with open(record, encoding="utf-8", newline="") as file:
-        kept = [line for line in file.read().splitlines() if not line.startswith(own)]
-    lines = "\n".join([*kept, f"{own}sha256={digest},{len(data)}"]) + "\n"
-    for path, content in ((record, lines), (os.path.join(info, "direct_url.json"), text)):
-        with open(f"{path}.part", "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-        os.replace(f"{path}.part", path)
+def _also_named(source: str, path: str) -> None:
+    """Give a file another name, by a hard link if there are any on this file system."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copy2(source, path)
 
 
 def _swap(part: str, place: str) -> None:
     """Put a whole environment in the place of one that may be there."""
     aside = f"{place}.old"
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     if os.path.lexists(place):
-        os.rename(place, aside)
-    os.rename(part, place)
-    if os.path.islink(aside):
-        os.unlink(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+        put_aside(place, aside)
+    rename(part, place)
+    remove(aside)
 
 
 def parsed(words: List[str]) -> argparse.Namespace:
@@ -296,7 +278,7 @@ def parsed(words: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="the bundle", description=about, allow_abbrev=False)
     add = parser.add_argument
     add("tree", help=argparse.SUPPRESS)
-    add("target", metavar="DIR")
+    add("target", metavar="DIR", nargs="?")
     add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
     add("--uninstall", action="store_true", help="remove what was installed")
@@ -305,12 +287,15 @@ def parsed(words: List[str]) -> argparse.Namespace:
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
     add("--replace-uv", action="store_true", help="the same, even if a newer one is there")
     add("--sources-to", metavar="DIR", help="put the sources there, if DIR holds edited ones")
-    return parser.parse_args(words)
+    chosen = parser.parse_args(words)
+    if chosen.target is None and not chosen.check:
+        parser.error("name the DIR in which to install")
+    return chosen
 
 
 def run(chosen: argparse.Namespace) -> List[str]:
     """Check, place, install, and return what to say; raises Failed."""
-    target, tree = os.path.abspath(chosen.target), os.path.abspath(chosen.tree)
+    target, tree = os.path.abspath(chosen.target or "bundle"), os.path.abspath(chosen.tree)
     manifest = read_manifest(tree)
     if getattr(chosen, "restore", False):
         return _restored(target, manifest)
@@ -333,11 +318,7 @@ def run(chosen: argparse.Namespace) -> List[str]:
         program = path or program
         lines += [said] if said else []
     lines.append(f"Installed {manifest['project']} in {target}")
-    lines += [f"  cd {shlex.quote(installer.project)}", f"  {shlex.quote(program)} run …"]
-    if os.name != "nt":
-        own = os.path.relpath(os.path.join(installer.own, RESTORE), installer.project)
-        lines.append(f"  sh {shlex.quote(own)}   # makes .venv again")
-    return lines
+    return [*lines, *_typed(installer, program)]
 
 
 def _restored(target: str, manifest: Dict[str, Any]) -> List[str]:
@@ -360,14 +341,29 @@ def _uninstalled(installer: Installer, target: str) -> List[str]:
         words = ["python", "uninstall", "--quiet", "--no-config", python[1]]
         installer.run("uninstall Python", words, UV_PYTHON_INSTALL_DIR=python[0])
 
-    return list(remove(target, there, drop))
+    return list(uninstall(target, there, drop))
 
 
-def main() -> NoReturn:
-    """Run what the command line says, and exit."""
+def _typed(installer: Installer, uv: str) -> List[str]:
+    """Return what to type to go on."""
+    project = installer.project
+    if os.name != "nt":
+        restore = os.path.relpath(os.path.join(installer.own, RESTORE), project)
+        return [
+            f"  cd {shlex.quote(project)}",
+            f"  {shlex.quote(uv)} run …",
+            f"  sh {shlex.quote(restore)}   # makes .venv again",
+        ]
+    if uv == installer.uv:
+        with contextlib.suppress(ValueError):  # on another drive
+            uv = os.path.relpath(uv, project)
+    return [f'  cd /d "{project}"', f'  "{uv}" run …' if " " in uv else f"  {uv} run …"]
+
+
+def finish(work: Callable[[], List[str]]) -> NoReturn:
+    """Do the work, say what it returns, and exit."""
     try:
-        chosen = parsed(sys.argv[1:])
-        for line in run(chosen):
+        for line in work():
             print(line)
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)
@@ -383,4 +379,4 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    finish(lambda: run(parsed(sys.argv[1:])))

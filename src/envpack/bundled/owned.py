@@ -17,10 +17,10 @@ import shutil
 import subprocess
 from typing import Any, Dict, List, Optional, Tuple
 
-if __package__:
-    from envpack.bundled.placing import KEPT, OWN, sha256
+if not __package__:  # on the far side
+    from placing import KEPT, OWN, sha256  # type: ignore[import-not-found]
 else:
-    from placing import KEPT, OWN, sha256  # type: ignore[import-not-found, no-redef]
+    from envpack.bundled.placing import KEPT, OWN, sha256
 
 STATE, REPLACED = KEPT
 """The record, and the uv that this bundle's took the place of."""

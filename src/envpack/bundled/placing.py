@@ -12,6 +12,16 @@ import re
 import shutil
 from typing import Any, Dict, List, Optional
 
+if not __package__:  # on the far side
+    from windows import (  # type: ignore[import-not-found]
+        WINDOWS,
+        remove,
+        rename,
+        told_of,
+    )
+else:
+    from envpack.bundled.windows import WINDOWS, remove, rename, told_of
+
 SCHEMA = "envpack.bundle/1"
 OWN = ".envpack"
 MANIFEST = "bundle.json"
@@ -64,7 +74,7 @@ def own_folder(folder: str) -> str:
     own = os.path.join(folder, OWN)
     aside = f"{own}.old"
     if os.path.isdir(aside) and not os.path.lexists(own):
-        os.rename(aside, own)
+        rename(aside, own)
     return own
 
 
@@ -74,10 +84,13 @@ def differing(folder: str, files: Dict[str, Any]) -> List[str]:
     for name, told in sorted(files.items()):
         path = os.path.join(folder, *name.split("/"))
         try:
-            if "link" in told:
+            if "link" in told and not WINDOWS:
                 same = os.readlink(path) == told["link"]
+            elif content := told_of(name, files):
+                same = os.path.getsize(path) == content["size"]
+                same = same and sha256(path) == content["sha256"]
             else:
-                same = os.path.getsize(path) == told["size"] and sha256(path) == told["sha256"]
+                same = os.path.isdir(path)
         except OSError:
             same = False
         if not same:
@@ -91,21 +104,31 @@ def digested(text: str) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
+def check_files(folder: str, files: Dict[str, Any]) -> None:
+    """Refuse a folder in which any of the manifest's files is not what was bundled."""
+    wrong = differing(folder, files)
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is not the file that was bundled{_more(wrong)}", code=3)
+
+
 def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
     """Refuse a tree in which any file is not what was bundled, or that holds more."""
     path = os.path.join(folder, OWN, MANIFEST)
     with open(path, encoding="utf-8") as file:
         if digested(file.read()) != manifest.get("digest"):
             raise Failed(f"`{OWN}/{MANIFEST}` is not the file that was bundled", code=3)
-    wrong = differing(folder, manifest["files"])
-    if wrong:
-        raise Failed(f"`{wrong[0]}` is not the file that was bundled{_more(wrong)}", code=3)
+    check_files(folder, manifest["files"])
     known = {*manifest["files"], f"{OWN}/{MANIFEST}"}
     for above, folders, names in os.walk(folder):
         for name in (*names, *(n for n in folders if os.path.islink(os.path.join(above, n)))):
-            path = os.path.relpath(os.path.join(above, name), folder).replace(os.sep, "/")
+            path = _relative(folder, above, name)
             if path not in known:
                 raise Failed(f"`{path}` is in the bundle, and was not bundled", code=3)
+        folders[:] = [n for n in folders if _relative(folder, above, n) not in known]  # copied link
+
+
+def _relative(folder: str, above: str, name: str) -> str:
+    return os.path.relpath(os.path.join(above, name), folder).replace(os.sep, "/")
 
 
 def check_script(path: str, manifest: Dict[str, Any]) -> None:
@@ -142,7 +165,7 @@ def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional
     if not os.path.lexists(target) or (os.path.isdir(target) and not os.listdir(target)):
         if os.path.isdir(target):
             os.rmdir(target)
-        os.rename(tree, target)
+        rename(tree, target)
         return
     if not os.path.isdir(target) or not os.path.isfile(os.path.join(own_folder(target), MANIFEST)):
         raise Failed(f"`{target}` exists and is no project of a bundle", "name another folder")
@@ -223,14 +246,15 @@ def _move_sources(tree: str, target: str, names: Dict[str, Any]) -> None:
         path = os.path.join(target, *name.split("/"))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.isdir(path) and not os.path.islink(path):
-            raise Failed(f"`{path}` is a folder, and a file in the bundle")
+            if "link" not in names[name]:
+                raise Failed(f"`{path}` is a folder, and a file in the bundle")
+            remove(path)  # a link's copy
         os.replace(os.path.join(tree, *name.split("/")), path)
 
 
 def _remove(target: str, name: str) -> None:
     path = os.path.join(target, *name.split("/"))
-    if os.path.lexists(path):
-        os.unlink(path)
+    remove(path)
     above = os.path.dirname(path)
     while above != target and not os.listdir(above):
         os.rmdir(above)
@@ -240,11 +264,20 @@ def _remove(target: str, name: str) -> None:
 def _replace_own(tree: str, target: str) -> None:
     """Put the bundle's own folder in the place of the earlier one, and keep what that owns."""
     own, aside = own_folder(target), os.path.join(target, f"{OWN}.old")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     if os.path.isdir(own):
         for name in KEPT:
             if os.path.isfile(os.path.join(own, name)):
                 shutil.copy2(os.path.join(own, name), os.path.join(tree, OWN, name))
-        os.rename(own, aside)
-    os.rename(os.path.join(tree, OWN), own)
-    shutil.rmtree(aside, ignore_errors=True)
+        put_aside(own, aside)
+    rename(os.path.join(tree, OWN), own)
+    remove(aside)
+
+
+def put_aside(path: str, aside: str) -> None:
+    """Rename what is to be replaced; raises Failed if programs hold it, as they do on Windows."""
+    try:
+        rename(path, aside)
+    except PermissionError as error:
+        hint = "end the programs that run from there, and try again"
+        raise Failed(f"`{path}` is in use: {error.strerror}", hint) from error

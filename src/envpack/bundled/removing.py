@@ -11,25 +11,27 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Set, Tuple
 
-if __package__:
-    from envpack.bundled.owned import Owned
-    from envpack.bundled.placing import MANIFEST, OWN, differing, own_folder, sources_of
-else:
-    from owned import Owned  # type: ignore[import-not-found, no-redef]
-    from placing import (  # type: ignore[import-not-found, no-redef]
+if not __package__:  # on the far side
+    from owned import Owned  # type: ignore[import-not-found]
+    from placing import (  # type: ignore[import-not-found]
         MANIFEST,
         OWN,
         differing,
         own_folder,
         sources_of,
     )
+    from windows import remove, with_copies  # type: ignore[import-not-found]
+else:
+    from envpack.bundled.owned import Owned
+    from envpack.bundled.placing import MANIFEST, OWN, differing, own_folder, sources_of
+    from envpack.bundled.windows import remove, with_copies
 
 SETTINGS = "uv.toml"
 SAVED = "uv.toml.before-envpack"
 _TOLD = 5
 
 
-def remove(
+def uninstall(
     target: str, manifest: Dict[str, Any], drop_python: Callable[[Tuple[str, str]], None]
 ) -> List[str]:
     """Remove what a bundle installed in `target`, and return what to say.
@@ -89,7 +91,7 @@ def _remove_sources(target: str, manifest: Dict[str, Any]) -> List[str]:
     """Remove the sources that are what was bundled; return the others that are there."""
     files = {
         name: told
-        for name, told in sources_of(manifest).items()
+        for name, told in with_copies(sources_of(manifest)).items()
         if os.path.basename(name) not in {SETTINGS, SAVED}
     }
     edited = set(differing(target, files))
@@ -126,8 +128,9 @@ def _restore_settings(target: str, root: str, manifest: Dict[str, Any], *, keep:
 
 
 def _remove_tree(path: str) -> None:
+    remove(path)
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
+        shutil.rmtree(path)  # says why it cannot go
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -22,8 +22,8 @@ _FEW = 8
     "-o",
     "--output",
     metavar="FILE",
-    help="A .run, which installs itself, or a .tar.gz, .tar.zst or .tar."
-    "  [default: <project>-<version>.run]",
+    help="A .run, which installs itself, or a .tar.gz, .tar.zst or .tar; for Windows a .zip."
+    "  [default: <project>-<version>.run, or .zip]",
 )
 @click.option("--project", default=".", metavar="DIR", help="The project.  [default: here]")
 @click.option(
@@ -87,8 +87,8 @@ def bundle(
 ) -> None:
     """Put the project, its packages, Python and uv into one file, for where there is no network.
 
-    There `sh FILE DIR` installs all of it, and plain `uv run` works in DIR. Without options for
-    extras, groups or members, all of them travel.
+    There `sh FILE DIR` installs all of it, on Windows `install.cmd DIR` in the unpacked zip, and
+    plain `uv run` works in DIR. Without options for extras, groups or members, all of them travel.
     """
     from envpack import bundling
 

@@ -22,8 +22,8 @@ SUITES = ("bullseye", "bookworm", "trixie", "sid")
 NAMES = (*SUITES, "forky", "stable", "oldstable", "oldoldstable", "testing", "unstable")
 
 CONFIGURATION = """\
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architecture "{arch}";
+APT::Architectures { "{arch}"; };
 APT::Get::Download-Only "true";
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
@@ -136,8 +136,15 @@ def _proxies() -> str:
     return "".join(f"{line}\n" for line in lines if line.startswith(wanted))
 
 
-def download(suite: str, packages: Sequence[str], into: Path, *, closure: bool = False) -> None:
-    """Download the amd64 packages of a suite as `.deb` files into a folder.
+def download(
+    suite: str,
+    packages: Sequence[str],
+    into: Path,
+    *,
+    closure: bool = False,
+    arch: str = "amd64",
+) -> None:
+    """Download packages of a suite as `.deb` files into a folder; `arch` is Debian's word.
 
     With `closure` their dependencies come too, as apt resolves them on an empty machine.
     Raises `MissingMachine` when apt, the mirror or a package is not to be had.
@@ -152,8 +159,9 @@ def download(suite: str, packages: Sequence[str], into: Path, *, closure: bool =
         (top / name).mkdir(parents=True)
     (top / "state/status").touch()
     config = top / "apt.conf"
-    config.write_text(CONFIGURATION.replace("{top}", str(top)) + _proxies(), encoding="utf-8")
-    line = f"deb [arch=amd64 signed-by={source.keyring}] {source.uri} {suite} main\n"
+    text = CONFIGURATION.replace("{top}", str(top)).replace("{arch}", arch)
+    config.write_text(text + _proxies(), encoding="utf-8")
+    line = f"deb [arch={arch} signed-by={source.keyring}] {source.uri} {suite} main\n"
     (top / "etc/sources.list").write_text(line, encoding="utf-8")
     env = clean_environment({"APT_CONFIG": str(config), "LC_ALL": "C"})
     with downloading(f"Debian {suite}"):

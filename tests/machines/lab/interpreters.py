@@ -116,7 +116,7 @@ def standalone(minor: str) -> Standalone:
             _real(to / "python")
         else:
             shape(pyenv(minor).prefix, minor, to / "python")
-        _archive(to / "python", to / name)
+        archive_tree(to / "python", to / name)
 
     folder = build_once(f"standalone-{version}-{RECIPE}", make)
     return Standalone(version, minor, build, folder / "python", folder / name)
@@ -141,7 +141,7 @@ def _real(to: Path) -> None:
         (to / link).symlink_to(target)
 
 
-def _archive(tree: Path, to: Path) -> None:
+def archive_tree(tree: Path, to: Path) -> None:
     """Write a tree as tar.gz with the top folder `python`, sorted, owned by root."""
 
     def neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
