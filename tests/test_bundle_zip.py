@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from envpack.bundle_zip import TREE, openers, without_impossible
+from envpack.bundled import install as install_py
 from envpack.bundled import unzipped, windows
 from envpack.bundled.placing import Failed, differing
 from envpack.bundling import bundle
@@ -129,6 +130,14 @@ def test_a_changed_opener(unpacked: Path) -> None:
     done = install(unpacked, "there")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == "error: `install.cmd` is not the file that was bundled\n"
+
+
+@pytest.mark.parametrize("words", [["p", "--install-uv"], ["--install-uv", "p"]])
+def test_options_before_and_behind(words: list[str]) -> None:
+    """DIR may stand anywhere."""
+    chosen = install_py.parsed(["tree", *words, "--python-dir", "q"])
+    assert (chosen.tree, chosen.target, chosen.python_dir) == ("tree", "p", "q")
+    assert install_py.parsed(["tree", "--check"]).target is None
 
 
 def test_checked(unpacked: Path) -> None:

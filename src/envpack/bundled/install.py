@@ -287,7 +287,7 @@ def parsed(words: List[str]) -> argparse.Namespace:
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
     add("--replace-uv", action="store_true", help="the same, even if a newer one is there")
     add("--sources-to", metavar="DIR", help="put the sources there, if DIR holds edited ones")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse_intermixed_args(words)  # the other one takes no DIR after options
     if chosen.target is None and not chosen.check:
         parser.error("name the DIR in which to install")
     return chosen
