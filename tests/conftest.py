@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.shop"]
+pytest_plugins = ["tests.shop", "tests.plum"]
 
 
 def pytest_configure() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -20,52 +21,8 @@ from envpack.bundle_tree import END
 from envpack.bundled.placing import MANIFEST, OWN, SCHEMA
 from envpack.bundling import bundle
 from envpack.cli import run
-from envpack.uv import Uv
-
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYPROJECT = f"""\
-[project]
-name = "plum"
-version = "2.0"
-requires-python = "=={PYTHON}.*"
-dependencies = []
-
-[tool.uv]
-package = false
-{{more}}
-"""
-
-
-def uv(folder: Path, *words: str) -> str:
-    """Run plain uv in a folder."""
-    command = [Uv.find().path, *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture
-def plum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a locked project without dependencies, as the working directory."""
-    folder = tmp_path / "plum é"
-    (folder / "bin").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(more=""), encoding="utf-8")
-    (folder / "main.py").write_text("print('plum')\n", encoding="utf-8")
-    (folder / "bin/tool").write_text("#!/bin/sh\n", encoding="utf-8")
-    (folder / "bin/tool").chmod(0o755)
-    (folder / "bin/link").symlink_to("tool")
-    (folder / ".env").write_text("TOKEN=1\n", encoding="utf-8")
-    uv(folder, "lock", "-q", "--offline")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def bundled(plum: Path, tmp_path: Path) -> Path:
-    """Give its bundle, without Python and uv, which both sides have."""
-    out = tmp_path / "plum.run"
-    bundle(str(out), project=plum, python=False, uv=False)
-    return out
+from tests.plum import PYPROJECT, PYTHON, git, uv
+from tests.test_python_archive import company_archive
 
 
 def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +33,7 @@ def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     size = f"{(tmp_path / 'p.run').stat().st_size / 1000:.1f} kB"
     lines = said.err.splitlines()
     assert lines[-2].startswith("Bundled plum for ")
-    assert lines[-2].endswith(f": 5 sources, 0 packages, {size}")
+    assert re.search(rf": 5 sources, 0 packages, {re.escape(size)} in \d+\.\d s$", lines[-2])
     assert lines[-1] == "  left out `.env`: it may hold secrets"
     assert sorted(path.name for path in plum.iterdir()) == [
         ".env", "bin", "main.py", "pyproject.toml", "uv.lock",
@@ -107,6 +64,22 @@ def test_by_its_own_script(bundled: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == f"Installed plum in {tmp_path / 'a b'}"
 
 
+def test_into_the_working_directory(bundled: Path, tmp_path: Path) -> None:
+    """DIR may be `.`, and what is unpacked lies beside it all the same."""
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(
+        ["sh", str(bundled), "."],
+        cwd=tmp_path / "here",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f"Installed plum in {tmp_path / 'here'}"
+    assert uv(tmp_path / "here", "run", "--locked", "main.py") == "plum\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "plum é", "plum.run"]
+
+
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar"])
 def test_archives(plum: Path, tmp_path: Path, suffix: str) -> None:
     """A plain archive has one folder at its top, and unbundles too."""
@@ -125,12 +98,14 @@ def test_same_bytes(bundled: Path, plum: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.run").read_bytes() == bundled.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".run", ".tar"])
 def test_every_byte_counts(
-    bundled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundled: Path, plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     """A changed byte in any part of the file is refused, and nothing is left."""
-    data = bytearray(bundled.read_bytes())
-    broken = tmp_path / "broken.run"
+    broken = tmp_path / f"broken{suffix}"
+    bundle(str(broken), project=plum, python=False, uv=False)
+    data = bytearray(broken.read_bytes().rstrip(b"\0"))
     step = max(1, len(data) // 150)
     for position in range(0, len(data), step):
         data[position] ^= 0x20
@@ -143,8 +118,8 @@ def test_every_byte_counts(
         assert run(["unbundle", str(broken), str(tmp_path / "there")]) in {1, 3}, length
         assert capsys.readouterr().err.startswith("error: ")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "plum é") == [
-        "broken.run",
-        "plum.run",
+        broken.name,
+        bundled.name,
     ]
 
 
@@ -206,9 +181,50 @@ def test_refused(
     assert sorted(plum.rglob("*")) == before
 
 
+def test_no_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is never made here."""
+    (plum / "uv.lock").unlink()
+    assert run(["bundle", *("--no-python", "--no-uv")]) == 1
+    said = f"error: `{plum}` has no uv.lock\nhint: make it: `uv lock`\n"
+    assert capsys.readouterr().err == said
+    assert not list(plum.glob("*.run"))
+
+
+def test_a_dirty_submodule(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What travels must be a commit of it."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "lib.py").write_text("x", encoding="utf-8")
+    for folder in (library, plum):
+        git(folder, "init", "-q")
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "all")
+    git(plum, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library), "ext")
+    (plum / "ext/more").write_text("x", encoding="utf-8")
+    assert run(["bundle", "--no-python", "--no-uv"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: the submodule `{plum}/ext` was changed since it was committed\n"
+        "hint: commit or undo that\n"
+    )
+    assert not list(plum.glob("*.run"))
+
+
+def test_a_python_that_cannot_be_unpacked_there(
+    plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """gzip and tar are all that the far side has."""
+    archive = company_archive(tmp_path / "python.tar.zst", f"{PYTHON}.9")
+    assert run(["bundle", "--no-uv", "--python-archive", str(archive)]) == 1
+    assert capsys.readouterr().err == (
+        "error: `python.tar.zst` cannot be unpacked there by gzip and tar\n"
+        "hint: a bundle takes a Python as tar.gz or tar\n"
+    )
+    assert not list(plum.glob("*.run"))
+
+
 def test_a_stale_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is never locked anew."""
-    text = PYPROJECT.format(more="").replace("dependencies = []", 'dependencies = ["nowhere"]')
+    text = PYPROJECT.format(needs='"nowhere"', more="")
     (plum / "pyproject.toml").write_text(text, encoding="utf-8")
     assert run(["bundle", "--no-python", "--no-uv"]) == 1
     assert "the lock of" in capsys.readouterr().err
@@ -220,7 +236,7 @@ def test_a_stale_lock(plum: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("file", "exists and is no project of a bundle"),
         ("folder", "exists and is no project of a bundle"),
         ("another", "holds the project `pear`"),
-        ("newer", "the bundle has the schema `envpack.bundle/9`"),
+        ("newer", "was made by another envpack, 9.9: its schema is `envpack.bundle/9`"),
     ],
 )
 def test_what_is_there(
@@ -235,7 +251,7 @@ def test_what_is_there(
         (there / "mine").write_text("x", encoding="utf-8")
     if made in {"another", "newer"}:
         schema = SCHEMA if made == "another" else "envpack.bundle/9"
-        told = {"schema": schema, "project": "pear", "files": {}}
+        told = {"schema": schema, "envpack": "9.9", "project": "pear", "files": {}}
         (there / OWN / MANIFEST).write_text(json.dumps(told), encoding="utf-8")
     before = sorted(there.rglob("*")) if there.is_dir() else []
     assert run(["unbundle", str(bundled), str(there)]) == 1

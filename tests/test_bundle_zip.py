@@ -14,16 +14,14 @@ from pathlib import Path
 import pytest
 
 from envpack.bundle_zip import TREE, openers, without_impossible
+from envpack.bundled import install as install_py
 from envpack.bundled import unzipped, windows
 from envpack.bundled.placing import Failed, differing
 from envpack.bundling import bundle
 from envpack.cli import run
 from envpack.errors import ProjectFault
 from envpack.sources import Sources
-
-from .test_bundle import plum, uv
-
-__all__ = ["plum"]
+from tests.plum import uv
 
 
 @pytest.fixture
@@ -134,6 +132,14 @@ def test_a_changed_opener(unpacked: Path) -> None:
     assert done.stderr == "error: `install.cmd` is not the file that was bundled\n"
 
 
+@pytest.mark.parametrize("words", [["p", "--install-uv"], ["--install-uv", "p"]])
+def test_options_before_and_behind(words: list[str]) -> None:
+    """DIR may stand anywhere."""
+    chosen = install_py.parsed(["tree", *words, "--python-dir", "q"])
+    assert (chosen.tree, chosen.target, chosen.python_dir) == ("tree", "p", "q")
+    assert install_py.parsed(["tree", "--check"]).target is None
+
+
 def test_checked(unpacked: Path) -> None:
     """--check needs no DIR, and installs nothing."""
     done = install(unpacked, "--check")
@@ -195,6 +201,7 @@ def test_links_as_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     made = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
     assert made == ["a", "b", "c", "c/file", "d", "d/file"]
     assert differing(str(tmp_path), files) == ["d/loop", "d/out", "gone"]
+    assert list(windows.with_copies(files)) == ["a", "b", "c/file", "d/file", "d/loop/file"]
     (tmp_path / "a").write_bytes(b"y")
     assert differing(str(tmp_path), files) == ["a", "d/loop", "d/out", "gone"]
 

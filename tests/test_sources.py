@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -74,6 +75,31 @@ def test_no_checkout(tmp_path: Path) -> None:
     folder = grown(tmp_path / "p", "a.py", "sub/b.py", "cache/CACHEDIR.TAG", "cache/c", ".venv/x")
     grown(folder, "sub/__pycache__/b.pyc")
     assert collected([str(folder)]).files == ("a.py", "sub/b.py")
+
+
+def test_what_envpack_made(checkout: Path) -> None:
+    """A bundle or a download that lies in the project does not go into the next bundle."""
+    grown(checkout, "dists/wheels/a.whl", ".envpack/bundle.json", "other.run")
+    about = {"schema": "envpack.folder/1", "files": []}
+    (checkout / "dists/envpack.json").write_text(json.dumps(about), encoding="utf-8")
+    (checkout / "p-1.0.run").write_text("#!/bin/sh\n{ #\npayload=0\n", encoding="utf-8")
+    found = collected([str(checkout)])
+    assert "other.run" in found.files
+    assert not [name for name in found.files if name.startswith(("dists", "p-1.0", ".envpack"))]
+    left = dict(found.left_out)
+    assert left["dists"] == "it is a download of envpack's"
+    assert left["p-1.0.run"] == "it is a bundle"
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """A manifest cannot hold them."""
+    folder = grown(tmp_path / "p", "a.py")
+    try:
+        os.close(os.open(os.fsencode(folder) + b"/b\xff.py", os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    with pytest.raises(ProjectFault, match="is not UTF-8"):
+        collected([str(folder)])
 
 
 def test_folders_beside_each_other(tmp_path: Path) -> None:

@@ -12,8 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from packaging.pylock import Package
+
+from envpack.bundle_floor import needs_of
+from envpack.bundle_git import FOLDER as GIT_FOLDER
+from envpack.bundle_git import PROGRAM as WITH_GIT
+from envpack.bundle_git import repositories, with_git
 from envpack.bundle_zip import lists_of_pythons, openers, sums_of_openers
-from envpack.bundled.placing import OWN, SCHEMA
+from envpack.bundled.placing import OWN, SCHEMA, digested
 from envpack.errors import ProjectFault
 from envpack.lock import LockFile, Scope
 from envpack.model import Link, LinkKind, Member
@@ -22,16 +28,28 @@ from envpack.programs import PYTHON, UV, cached_as, downloads_json, serves
 from envpack.settings import NAME as SETTINGS
 from envpack.settings import SAVED, configure
 from envpack.sources import Sources
+from envpack.version import VERSION
 from envpack.wheelhouse import RECORD, Record, Stored
 
 MANIFEST = f"{OWN}/bundle.json"
+INSTALLER = (
+    "install.py", "unzipped.py", "placing.py", "windows.py", "fitting.py", "marking.py", "owned.py",
+    "removing.py", "restoring.py",
+)  # fmt: skip
+"""What of `envpack.bundled` travels as it is."""
+
 END = "__PAYLOAD__"
 """The line behind which a `.run` has its archive."""
 
 _BLOCK = 1 << 20
 _SYSTEMS = {"linux": "Linux", "macos": "Darwin"}
 _MACHINES = {("macos", "aarch64"): "arm64"}
-_LOGIN = re.compile(r"(?<=//)[^/\s\"'@]+@")
+# A user without a password is one only over HTTP, where it is a token; in `ssh://git@…` it is none.
+_LOGIN = re.compile(
+    r"""(?:(?<=http://)|(?<=https://))[^/\s"'@]+@|(?<=://)[^/\s"'@:]+:[^/\s"'@]+@"""
+)
+_WITH_URLS = frozenset({".gitmodules", "pyproject.toml", "requirements.txt", "uv.lock"})
+"""Files that tools read URLs from, and whose bytes travel as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +73,7 @@ class Entry:
         """Return it as the manifest has it."""
         if self.link is not None:
             return {"link": self.link}
-        with open(self.path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        told = {"sha256": digest, "size": self.size}
-        return {**told, "executable": True} if self.executable else told
+        return {**_told(self.path), **({"executable": True} if self.executable else {})}
 
 
 class Tree:
@@ -85,37 +100,75 @@ class Tree:
         )
         self.warnings: list[str] = []
         self._made: dict[str, str] = {}
+        self._joins: dict[str, Any] = {}
         self.manifest: dict[str, Any] = {}
         self.stub = b""
+
+    def join(self, files: Sequence[str]) -> None:
+        """Note files that the far side must have as they are here, as they do not travel."""
+        self._joins = {
+            os.path.relpath(path, self.sources.root).replace(os.sep, "/"): _told(path)
+            for path in files
+            if os.path.basename(path) != SETTINGS
+        }
+
+    def add_git(self, packages: Sequence[Package], scratch: str) -> None:
+        """Add repositories of git dependencies, and the program by which git finds them."""
+        found = repositories(packages, os.path.join(scratch, "git"))
+        for one in found:
+            self._made[f"{GIT_FOLDER}/{one.name}"] = one.path
+        if found:
+            self._make(scratch, WITH_GIT, with_git(found).encode(), executable=True)
+
+    @property
+    def packages(self) -> int:
+        """The number of packages that the lock names."""
+        return len({file.name for file in self.record.files if not file.role})
+
+    def glibc(self) -> str:
+        """Return the oldest glibc that the bundle installs on, "" if it does not matter."""
+        found = [target["needs"]["glibc"] for target in self.manifest["targets"]]
+        return max(found, key=lambda text: [int(n) for n in text.split(".") if n], default="")
 
     def settle(self, scratch: str) -> None:
         """Write what is the bundle's own: settings, installer, lists of interpreters."""
         self._settings(os.path.join(scratch, "settings"))
-        for name in ("install.py", "placing.py", "windows.py", "unzipped.py"):
+        for name in self.sources.files:
+            path = Path(self.sources.root, name)
+            if path.name in _WITH_URLS and _LOGIN.search(path.read_text("utf-8", "replace")):
+                self.warnings.append(f"{name} travels with the logins in its URLs")
+        for name in INSTALLER:
             data = resources.files("envpack.bundled").joinpath(name).read_bytes()
             self._make(scratch, f"{OWN}/{name}", data)
         targets = [self._target(target) for target in self.targets]
         for name, data in lists_of_pythons(targets).items():
             self._make(scratch, name, data)
         entries = self._entries()
-        self.stub = stub(self.name, self.lock.version, targets).encode()
+        self.stub = stub(
+            self.name, self.lock.version, targets, sum(entry.size for entry in entries)
+        ).encode()
         self.manifest = {
             "schema": SCHEMA,
+            "digest": "0" * 64,
+            "envpack": VERSION,
             "project": self.name,
             "version": self.lock.version,
             "root": self.root,
             "directory": self.directory,
             "sync": self.scope.arguments(self.lock.name),
             "targets": targets,
+            **({"joins": self._joins} if self._joins else {}),
             "openers": sums_of_openers(self.name, self.lock.version, targets),
             "stub": {"sha256": hashlib.sha256(self.stub).hexdigest(), "size": len(self.stub)},
             "files": {entry.name: entry.told() for entry in entries},
         }
         text = json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n"
+        self.manifest["digest"] = digested(text)
+        text = text.replace("0" * 64, self.manifest["digest"], 1)
         self._make(scratch, MANIFEST, text.encode())
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return all files, the bundle's own first, as the far side needs them first."""
+        """Return all files: the manifest, the bundle's own, as the far side needs them, sources."""
         return self._entries()
 
     def openers(self) -> dict[str, bytes]:
@@ -124,10 +177,11 @@ class Tree:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return openers(self.name, self.lock.version, self.manifest["targets"], digest)
 
-    def _make(self, scratch: str, name: str, data: bytes) -> None:
+    def _make(self, scratch: str, name: str, data: bytes, *, executable: bool = False) -> None:
         path = os.path.join(scratch, "made", *name.split("/"))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).write_bytes(data)
+        os.chmod(path, 0o755 if executable else 0o644)
         self._made[name] = path
 
     def _settings(self, scratch: str) -> None:
@@ -141,8 +195,6 @@ class Tree:
                 Path(root, name).write_text(text, encoding="utf-8")
                 if logins and name == SETTINGS:
                     self.warnings.append("the logins in URLs of uv.toml stay home")
-                elif logins:
-                    self.warnings.append("pyproject.toml travels with the logins in its URLs")
         configure(root, os.path.join(scratch, OWN, "wheels"), os.path.join(root, "pyproject.toml"))
         for name in (SETTINGS, SAVED):
             if os.path.isfile(os.path.join(root, name)):
@@ -157,13 +209,22 @@ class Tree:
             "system": platform.os,
             "machine": platform.arch,
             "python": target.python.minor,
+            "needs": {},
             "marks": {
                 file.name: file.origin.direct_url
                 for file in self.record.files
                 if not file.role and file.origin.direct_url
             },
         }
-        if archive := self._program(PYTHON, target):
+        archive = self._program(PYTHON, target)
+        needs = needs_of(self.folder, target, self.record.files, archive)
+        told["needs"] = {"glibc": needs.glibc, "python": needs.python, "installed": needs.installed}
+        if archive:
+            if platform.os != "windows" and not archive.path.endswith((".tar.gz", ".tgz", ".tar")):
+                raise ProjectFault(
+                    f"`{archive.file}` cannot be unpacked there by gzip and tar",
+                    hint="a bundle takes a Python as tar.gz or tar",
+                )
             told["interpreter"] = {
                 "key": archive.name,
                 "version": archive.version,
@@ -195,7 +256,9 @@ class Tree:
                 found[f"{OWN}/{name}"] = _entry(f"{OWN}/{name}", path, name in programs)
         for name, path in self._made.items():
             found[name] = _entry(name, path)
-        order = sorted(found, key=lambda name: (not name.startswith(f"{OWN}/"), name))
+        order = sorted(
+            found, key=lambda name: (name != MANIFEST, not name.startswith(f"{OWN}/"), name)
+        )
         return tuple(found[name] for name in order)
 
 
@@ -207,19 +270,26 @@ def _entry(name: str, path: str, executable: bool = False) -> Entry:
     return Entry(name, path, status.st_size, executable or bool(status.st_mode & 0o100))
 
 
+def _told(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": digest, "size": os.fstat(file.fileno()).st_size}
+
+
 def _blocks(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
         yield from iter(lambda: file.read(_BLOCK), b"")
 
 
-def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]]) -> str:
+def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]], size: int) -> str:
     """Return the script before the archive, for the manifest's `targets`.
 
-    The place for the archive's sha256 holds zeros.
+    `size` is what all files take, in bytes. The place for the archive's sha256 holds zeros.
     """
     text = resources.files("envpack.bundled").joinpath("install.sh").read_text("utf-8")
     platforms = ", ".join(dict.fromkeys(target["platform"] for target in targets))
-    machines, pythons = [], ["case $machine in"]
+    machines: dict[str, str] = {}
+    pythons: list[str] = []
     for target in targets:
         if target["system"] not in _SYSTEMS:
             continue
@@ -228,22 +298,30 @@ def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]]) -> s
         words = f"'{system} {machine}'"
         if words in machines:
             continue
-        machines.append(words)
+        space = (size + target["needs"]["python"]) // 1024
+        machines[words] = (
+            f"{words}) glibc={target['needs']['glibc']} space={space} version={target['python']} ;;"
+        )
         pythons.append(f"    {words})")
         pythons += [f"        {line}" for line in _finds_python(target)]
         pythons.append("        ;;")
-    pythons.append("    esac")
+    title = f"{name} {version}" if version else name
     filled = {
-        "@TITLE@": f"{name} {version}" if version else name,
+        "@TITLE@": "".join(char for char in title if char.isalnum() or char in " .+-_"),
         "@PLATFORMS@": platforms,
-        "@MACHINES@": " | ".join(machines),
-        "@PYTHON@": "\n".join(pythons),
+        "    @MACHINES@": "\n".join(f"    {line}" for line in machines.values()),
+        "    @PYTHON@": "\n".join(pythons),
         "@PAYLOAD@": "0" * 64,
         "@END@": END,
     }
     for mark, value in filled.items():
         text = text.replace(mark, value)
-    return text
+    checked = "".join(
+        line
+        for line in text.removesuffix(f"{END}\n").splitlines(keepends=True)
+        if not line.startswith(("payload=", "sum="))
+    )
+    return text.replace("@SUM@", hashlib.sha256(checked.encode()).hexdigest())
 
 
 def _finds_python(target: dict[str, Any]) -> list[str]:

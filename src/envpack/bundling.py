@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,30 +20,37 @@ from typing import Any
 from packaging.pylock import PackageDirectory
 
 from envpack.archive import format_for, format_named
+from envpack.bundle_preview import BundlePreview, rows_of, targets_for
 from envpack.bundle_tree import Entry, Tree
 from envpack.bundle_zip import TREE, without_impossible
 from envpack.downloading import download
 from envpack.errors import OutputFault, ProjectFault, UsageError
 from envpack.listener import Listener, Silent
-from envpack.lock import LockFile, Scope, check_fresh, export, find_lock
+from envpack.lock import Locked, LockFile, Scope, check_fresh, export, find_lock
 from envpack.model import Format, Item, Member
 from envpack.options import DEFAULT_MTIME
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
 from envpack.platforms import platforms_named
-from envpack.sources import Sources, collected
+from envpack.python_archive import archives_in
+from envpack.sources import Sources, collected, common_root
 from envpack.uv import Uv
 from envpack.wheelhouse import read_record
 
 RUN = ".run"
 ZIP = ".zip"
+GIT, ALL = "git", "all"
+EVERYTHING = Scope(all_extras=True, all_groups=True, all_packages=True)
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleReport:
-    """What is in a bundle, and what stayed home, each with its reason. Sizes are in bytes."""
+    """What is in a bundle, and what stayed home, each with its reason. Sizes are in bytes.
+
+    `glibc` is the oldest that the far side may have, "" if it does not matter.
+    """
 
     output: str
     project: str
@@ -52,6 +60,8 @@ class BundleReport:
     files: int
     size: int
     output_size: int
+    seconds: float
+    glibc: str
     left_out: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -67,6 +77,8 @@ class BundleReport:
             "files": self.files,
             "size": self.size,
             "output_size": self.output_size,
+            "seconds": round(self.seconds, 2),
+            "glibc": self.glibc,
             "left_out": [{"path": path, "why": why} for path, why in self.left_out],
             "warnings": list(self.warnings),
         }
@@ -82,7 +94,8 @@ def bundle(
     python: bool = True,
     python_archives: Sequence[str | os.PathLike[str]] = (),
     uv: bool = True,
-    everything: bool = False,
+    source: Sequence[str] = (GIT,),
+    with_git: bool = False,
     force: bool = False,
     jobs: int | None = None,
     mtime: int = DEFAULT_MTIME,
@@ -92,25 +105,22 @@ def bundle(
 
     `output` is `<project>-<version>.run` if None, `.zip` if a platform is Windows; its suffix says
     what is written. `platforms`, `pythons`, `scope` and `python_archives` mean what they do for
-    `download`. Without `python` or `uv` the far side must have its own. `everything` takes sources
-    that git ignores, too. The project is only read. Raises EnvpackError in one of its classes;
-    nothing is left then.
+    `download`. Without `python` or `uv` the far side must have its own. `source` is GIT or ALL, or
+    git's pathspecs, or empty for no sources: then the far side has them. `with_git` adds the
+    repositories of git dependencies. The project is only read. Raises EnvpackError in one of its
+    classes; nothing is left then.
     """
-    listener = listener or Silent()
+    listener, begin = listener or Silent(), time.perf_counter()
     lock = find_lock(os.fspath(project))
     windows = _for_windows(platforms)
-    name = lock.name or os.path.basename(lock.project)
-    if output is None:
-        suffix = ZIP if windows else RUN
-        output = "-".join([name, *([lock.version] if lock.version else [])]) + suffix
-    kind = _kind(output, windows=windows)
+    name, output, kind = _named(lock, output, windows=windows)
     check_output(output, kind, force=force)
     check_fresh(Uv.find(), lock)
-    scope = scope or Scope(all_extras=True, all_groups=True, all_packages=True)
+    scope = scope or EVERYTHING
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
-        sources = _sources(lock, scope, scratch, everything=everything)
-        sources = without_impossible(sources) if windows else sources
+        locked = export(Uv.find(), lock, scope, scratch)
+        sources = _sources(lock, locked, source, windows=windows)
         folder = os.path.join(scratch, "folder")
         done = download(
             folder,
@@ -125,12 +135,15 @@ def bundle(
             jobs=jobs,
             listener=listener,
         )
-        if done.lacking:
-            lack = done.lacking[0]
+        for lack in done.lacking:
             raise ProjectFault(f"`{lack.name}` {lack.version} cannot be bundled: {lack.why}")
         record = read_record(folder)
         assert record is not None
         tree = Tree(lock, sources, folder, record, name, scope)
+        tree.join(() if source else _must_be_there(lock, locked))
+        if with_git:
+            listener.say("Fetching repositories")
+            tree.add_git(locked.pylock.packages, scratch)
         tree.settle(scratch)
         entries = tree.entries()
         listener.say("Writing the bundle")
@@ -141,13 +154,57 @@ def bundle(
             project=name,
             platforms=tuple(dict.fromkeys(str(target.platform) for target in tree.targets)),
             sources=len(sources.files) + len(sources.links),
-            packages=len({file.name for file in record.files if not file.role}),
+            packages=tree.packages,
             files=len(entries),
             size=sum(entry.size for entry in entries),
             output_size=os.path.getsize(output),
+            seconds=time.perf_counter() - begin,
+            glibc=tree.glibc(),
             left_out=sources.left_out,
             warnings=(*done.warnings, *tree.warnings),
         )
+
+
+def preview(
+    output: str | None = None,
+    *,
+    project: str | os.PathLike[str] = ".",
+    platforms: Sequence[str] = ("current",),
+    pythons: Sequence[str] = (),
+    scope: Scope | None = None,
+    python: bool = True,
+    python_archives: Sequence[str | os.PathLike[str]] = (),
+    uv: bool = True,
+    source: Sequence[str] = (GIT,),
+    with_git: bool = False,
+) -> BundlePreview:
+    """Return what `bundle` would put into the file; nothing is fetched, built or written."""
+    lock = find_lock(os.fspath(project))
+    windows = _for_windows(platforms)
+    name, output, _ = _named(lock, output, windows=windows)
+    program = Uv.find()
+    check_fresh(program, lock)
+    given = archives_in([os.fspath(path) for path in python_archives])
+    targets = targets_for(program, lock, platforms, pythons)
+    with tempfile.TemporaryDirectory(prefix="envpack-") as scratch:
+        locked = export(program, lock, scope or EVERYTHING, scratch)
+        sources = _sources(lock, locked, source, windows=windows)
+        rows = rows_of(locked, targets, sources, given, python=python, uv=uv, with_git=with_git)
+    return BundlePreview(
+        output=os.path.abspath(output),
+        project=name,
+        platforms=tuple(dict.fromkeys(str(target.platform) for target in targets)),
+        rows=rows,
+        left_out=sources.left_out,
+    )
+
+
+def _named(lock: LockFile, output: str | None, *, windows: bool) -> tuple[str, str, Format]:
+    """Return the project's name, the output and its format."""
+    name = lock.name or os.path.basename(lock.project)
+    suffix = ZIP if windows else RUN
+    output = output or "-".join([name, *([lock.version] if lock.version else [])]) + suffix
+    return name, output, _kind(output, windows=windows)
 
 
 def _kind(output: str, *, windows: bool) -> Format:
@@ -170,15 +227,36 @@ def _for_windows(platforms: Sequence[str]) -> bool:
     return any(platform.os == "windows" for platform in named)
 
 
-def _sources(lock: LockFile, scope: Scope, scratch: str, *, everything: bool) -> Sources:
-    """Collect the workspace, and the path dependencies outside of it."""
-    locked = export(Uv.find(), lock, scope, scratch)
+def _folders(lock: LockFile, locked: Locked) -> list[str]:
+    """Return the workspace, and the path dependencies in it and outside of it."""
     paths = [
         os.path.normpath(os.path.join(locked.base, package.directory.path))
         for package in locked.pylock.packages
         if isinstance(package.directory, PackageDirectory)
     ]
-    return collected([lock.root, *paths], everything=everything)
+    return [lock.root, *paths]
+
+
+def _must_be_there(lock: LockFile, locked: Locked) -> list[str]:
+    """Return the files without which uv does not know the project."""
+    names = ("pyproject.toml", "uv.lock", "uv.toml", ".python-version")
+    paths = [os.path.join(lock.root, name) for name in names]
+    paths += [os.path.join(folder, "pyproject.toml") for folder in _folders(lock, locked)]
+    paths.append(os.path.join(lock.project, "pyproject.toml"))
+    return sorted({path for path in paths if os.path.isfile(path)})
+
+
+def _sources(lock: LockFile, locked: Locked, source: Sequence[str], *, windows: bool) -> Sources:
+    """Collect what travels of the workspace, and of path dependencies outside of it."""
+    folders = _folders(lock, locked)
+    patterns = [word for word in source if word not in {GIT, ALL}]
+    if ALL in source and len(source) > 1:
+        raise UsageError(f"`{ALL}` is every source, so nothing goes with it")
+    if not source:
+        return Sources(common_root(folders), (), (), ())
+    always = _must_be_there(lock, locked) if patterns else []
+    found = collected(folders, everything=ALL in source, patterns=patterns, always=always)
+    return without_impossible(found) if windows else found
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 from envpack.errors import ProjectFault, ToolFault
 from envpack.process import finished, masked
@@ -37,17 +38,45 @@ def is_repository(folder: str) -> bool:
     return code == 0 and out.strip() == b"true"
 
 
-def files(folder: str) -> tuple[str, ...]:
+def files(folder: str, patterns: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what git tracks below a folder and what it would take in, as relative paths.
 
-    Submodules are a path each, that of their folder. Raises ProjectFault.
+    `patterns` are pathspecs, relative to the folder. Submodules are a path each, that of their
+    folder. Raises ProjectFault.
     """
-    args = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
-    code, out, err = _asked(folder, *args)
+    args = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
+    code, out, err = _asked(folder, *args, *(patterns or ["."]))
     if code != 0:
         raise ProjectFault(f"git cannot list `{folder}`: {_reason(err)}")
     names = {name.decode("utf-8", "surrogateescape") for name in out.split(b"\0") if name}
     return tuple(sorted(name.rstrip("/") for name in names))
+
+
+def bundle(url: str, commit: str, scratch: str, target: str) -> None:
+    """Write a git bundle of a repository with all its branches, tags and history to `target`.
+
+    `commit` is in it even if no branch leads there. The same repository gives the same bytes, by
+    one version of git. `scratch` is a folder that does not exist. Raises ToolFault.
+    """
+    packing = ["-c", "pack.threads=1", "-c", "pack.writeBitmaps=false"]
+    name = f"refs/heads/envpack-{commit[:12]}"
+    inside = ["git", "--git-dir", scratch]
+    _run("fetch", url, ["git", "clone", "--quiet", "--bare", url, scratch])
+    _, heads, _ = finished(
+        [*inside, "for-each-ref", "--contains", commit, "refs/heads", "refs/tags"], _environment()
+    )
+    if not heads.strip():
+        _run("find", url, [*inside, "update-ref", name, commit])
+    # Packed anew, or how the server had packed it would show.
+    _run("pack", url, [*inside, *packing, "repack", "-q", "-a", "-d", "-F", "--depth=50"])
+    refs = ["--branches", "--tags", "HEAD"]
+    _run("bundle", url, [*inside, *packing, "bundle", "create", "--quiet", target, *refs])
+
+
+def _run(what: str, url: str, command: Sequence[str]) -> None:
+    code, _, err = finished(command, _environment(), hint="install git")
+    if code != 0:
+        raise ToolFault(f"git cannot {what} `{masked(url)}`: {_reason(err)}")
 
 
 def changes(folder: str) -> bool:

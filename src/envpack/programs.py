@@ -75,7 +75,7 @@ def bring_pythons(
     for key in _keys(targets):
         if any(_is_of(key, file.name) for file in found.values()):
             continue
-        archive = _newest(key, given)
+        archive = newest(key, given)
         stored = None if archive else _there(key, folder, previous)
         if archive is not None:
             stored, fresh = _copied(archive, folder)
@@ -97,7 +97,7 @@ def check_given(
     lacking = [
         key
         for key in dict.fromkeys(_keys(targets))
-        if _newest(key, given) is None and _there(key, folder, previous) is None
+        if newest(key, given) is None and _there(key, folder, previous) is None
     ]
     if lacking:
         names = ", ".join(f"`{key}`" for key in lacking)
@@ -211,7 +211,8 @@ def _keys(targets: Iterable[Target]) -> list[str]:
     return [python_key(target.platform, target.python) for target in targets]
 
 
-def _newest(key: str, given: Sequence[PythonArchive]) -> PythonArchive | None:
+def newest(key: str, given: Sequence[PythonArchive]) -> PythonArchive | None:
+    """Return the newest of the archives that are the interpreter `key`, None if none is."""
     fitting = [archive for archive in given if _is_of(key, archive.key)]
     return max(fitting, key=lambda archive: Version(archive.version), default=None)
 

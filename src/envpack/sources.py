@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from envpack import git
 from envpack.errors import ProjectFault
+from envpack.wheelhouse import RECORD, read_record
 
 # Folders that tools make, and can make again, or that hold more than the sources.
 _TOOLS = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules", ".envpack"})
 _TAG = "CACHEDIR.TAG"
 """Marks folders of caches, https://bford.info/cachedir/"""
 
+_HEAD = 1024
 _SECRET = re.compile(
     r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
-    r"|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|id_(?:rsa|dsa|ecdsa|ed25519)"
+    r"|\.envrc|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|pip\.(?:conf|ini)"
+    r"|id_(?:rsa|dsa|ecdsa|ed25519)"
 )
 
 
@@ -34,21 +37,33 @@ class Sources:
     left_out: tuple[tuple[str, str], ...]
 
 
-def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
+def collected(
+    folders: Sequence[str],
+    *,
+    everything: bool = False,
+    patterns: Sequence[str] = (),
+    always: Sequence[str] = (),
+) -> Sources:
     """Collect the sources below absolute folders, relative to what they have in common.
 
     In a git checkout that is what git tracks, and what it would take in; elsewhere, and with
-    `everything`, all but the folders of tools and caches. Links stay links if they lead to
-    something that travels too. Raises ProjectFault for submodules that are empty or were changed.
+    `everything`, all but the folders of tools and caches. `patterns` are git's pathspecs, relative
+    to the first folder, that narrow what git has there; files named `always` travel all the same.
+    Links stay links if they lead to something that travels too. Raises ProjectFault for submodules
+    that are empty or were changed, and for pathspecs without git, or that match nothing.
     """
+    first = os.path.realpath(folders[0])
+    if patterns and not git.is_repository(first):
+        raise ProjectFault(f"`{first}` is no git checkout, so pathspecs mean nothing there")
     tops = _outermost(folders)
-    root = os.path.commonpath(tops)
+    root = common_root(folders)
     files: dict[str, None] = {}
     links: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for top in tops:
         walked = everything or not git.is_repository(top)
-        for path in _walked(top) if walked else _tracked(top):
+        chosen = _chosen(top, patterns, always) if top == first and patterns else None
+        for path in chosen or (_walked(top) if walked else _tracked(top)):
             name = os.path.relpath(path, root).replace(os.sep, "/")
             if _SECRET.fullmatch(os.path.basename(path)):
                 left_out[name] = "it may hold secrets"
@@ -58,6 +73,11 @@ def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
                 files[name] = None
             elif os.path.lexists(path):
                 left_out[name] = "it is neither a file nor a link"
+    _check_names([*files, *links])
+    ours = _ours(root, files)
+    left_out.update(ours)
+    made = tuple(f"{name}/" for name in ours)
+    files = {name: None for name in files if not f"{name}/".startswith(made)}
     kept = {}
     for name, text in links.items():
         goal = os.path.normpath(os.path.join(os.path.dirname(name), text)).replace(os.sep, "/")
@@ -71,6 +91,47 @@ def collected(folders: Sequence[str], *, everything: bool = False) -> Sources:
     )
 
 
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            told = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise ProjectFault(f"the name of `{told}` is not UTF-8", hint="rename it") from None
+
+
+def _ours(root: str, names: Iterable[str]) -> dict[str, str]:
+    """Return what envpack made: bundles, and folders of downloads; and that it is so."""
+    found = {}
+    for name in names:
+        above, base = os.path.split(name)
+        if base == RECORD and above and _is_download(os.path.join(root, above)):
+            found[above] = "it is a download of envpack's"
+        elif _is_bundle(os.path.join(root, name)):
+            found[name] = "it is a bundle"
+    return found
+
+
+def _is_download(folder: str) -> bool:
+    try:
+        return read_record(folder) is not None
+    except ProjectFault:
+        return False
+
+
+def _is_bundle(path: str) -> bool:
+    if not path.endswith(".run"):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    return head.startswith(b"#!/bin/sh\n") and b"\npayload=" in head
+
+
+def common_root(folders: Sequence[str]) -> str:
+    """Return the folder that folders have in common."""
+    return os.path.commonpath([os.path.realpath(folder) for folder in folders])
+
+
 def _outermost(folders: Sequence[str]) -> list[str]:
     tops: list[str] = []
     for folder in sorted({os.path.realpath(folder) for folder in folders}, key=len):
@@ -79,9 +140,20 @@ def _outermost(folders: Sequence[str]) -> list[str]:
     return sorted(tops)
 
 
-def _tracked(top: str) -> Iterator[str]:
+def _chosen(top: str, patterns: Sequence[str], always: Sequence[str]) -> list[str]:
+    """Return what pathspecs choose of a checkout, and what must travel."""
+    found = list(_tracked(top, patterns))
+    if not any(os.path.lexists(path) for path in found):
+        words = " ".join(f"`{pattern}`" for pattern in patterns)
+        raise ProjectFault(f"nothing in `{top}` is {words}")
+    return [*found, *(path for path in always if os.path.isfile(path))]
+
+
+def _tracked(top: str, patterns: Sequence[str] = ()) -> Iterator[str]:
     """Yield what git knows below a folder, and what it knows of submodules."""
-    for name in git.files(top):
+    for name in git.files(top, patterns):
+        if ".envpack" in name.split("/"):
+            continue  # an earlier bundle's
         path = os.path.join(top, *name.split("/"))
         if os.path.islink(path) or not os.path.isdir(path):
             yield path  # one that was removed and not committed is no file, and passed over

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shutil
 import tarfile
 import zipfile
@@ -14,7 +13,7 @@ from contextlib import suppress
 from envpack.archive.read import Stored, members
 from envpack.bundle_tree import END
 from envpack.bundled import install
-from envpack.bundled.placing import OWN, Failed, read_manifest
+from envpack.bundled.placing import MANIFEST, OWN, Failed, read_manifest
 from envpack.bundled.windows import make_links
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
 from envpack.model import LinkKind
@@ -34,23 +33,28 @@ def unbundle(
     check: bool = False,
     python_dir: str | None = None,
     install_uv: bool = False,
+    replace_uv: bool = False,
     sources_to: str | None = None,
+    uninstall: bool = False,
 ) -> tuple[str, ...]:
     """Install the project of a bundle in `folder`, offline, and return what to say.
 
-    `check` verifies every file and installs nothing. `python_dir` is where Python goes instead of
-    uv's own directory, `sources_to` where the sources go if `folder` holds edited ones. Raises
-    DamagedError for a file that is not what was bundled, before anything is installed.
+    `check` verifies every file and installs nothing, and `uninstall` removes what was installed.
+    `install_uv` puts uv into ~/.local/bin, in the place of a newer one only with `replace_uv`.
+    `python_dir` is where Python goes instead of uv's own directory, `sources_to` where the sources
+    go if `folder` holds edited ones. Raises DamagedError for a file that is not what was bundled,
+    before anything is installed.
     """
     path, target = os.fspath(bundle), os.path.abspath(os.fspath(folder or "bundle"))
     above, name = os.path.split(target)
     if not os.path.isdir(above):
         raise OutputFault(f"the folder `{above}` does not exist", hint="make it first")
     start = _start(path)
-    part = os.path.join(above, f".{name}.{secrets.token_hex(4)}.part")
+    _sweep(above, name)
+    part = os.path.join(above, f".{name}.{os.getpid()}.part")
     try:
         os.mkdir(part)
-        tree = _unpacked(path, start, os.path.join(part, "tree"))
+        tree = _unpacked(path, start, os.path.join(part, "tree"), check=check)
         if zipfile.is_zipfile(path):
             make_links(tree, read_manifest(tree)["files"])
         words = argparse.Namespace(
@@ -60,6 +64,8 @@ def unbundle(
             check=check,
             python_dir=python_dir,
             install_uv=install_uv,
+            replace_uv=replace_uv,
+            uninstall=uninstall,
             sources_to=sources_to,
         )
         return tuple(install.run(words))
@@ -71,6 +77,25 @@ def unbundle(
         raise OutputFault(f"cannot write `{where}`: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep(above: str, name: str) -> None:
+    """Remove what runs that were killed have left."""
+    if os.name == "nt":  # where asking for a process ends it
+        return
+    for found in os.listdir(above):
+        middle = found.removeprefix(f".{name}.").removesuffix(".part")
+        if found != f".{name}.{middle}.part" or not middle.isdigit():
+            continue
+        try:
+            if int(middle) != os.getpid():  # one of this number was another's, in a container
+                os.kill(int(middle), 0)
+                continue
+            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
+        except OSError:  # somebody's
+            continue
 
 
 def _start(path: str) -> int:
@@ -89,8 +114,11 @@ def _start(path: str) -> int:
     return found + len(mark)
 
 
-def _unpacked(path: str, start: int, tree: str) -> str:
-    """Unpack a bundle's archive, and return the folder that holds its manifest."""
+def _unpacked(path: str, start: int, tree: str, *, check: bool) -> str:
+    """Unpack a bundle's archive, and return the folder that holds its manifest.
+
+    That comes first: it says whether this machine is one that the bundle is for.
+    """
     from zstandard import ZstdError  # late: 17 ms that only this needs
 
     os.mkdir(tree)
@@ -109,6 +137,8 @@ def _unpacked(path: str, start: int, tree: str) -> str:
             with open(place, "xb") as file:
                 shutil.copyfileobj(member.data, file, _CHUNK)
             os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
+            if place == os.path.join(root, OWN, MANIFEST) and not check:
+                install.Installer(root, read_manifest(root), None)
     except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError) as error:
         raise DamagedError(f"`{path}` is damaged: {error}") from error
     except OSError as error:

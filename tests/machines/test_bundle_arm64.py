@@ -1,10 +1,10 @@
 """A bundle made on x86-64 installs itself on an arm64 machine without network, and works there."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
+from .bundles import digest
 from .lab.arm64 import MINOR, arm64, arm64_python
 from .lab.interpreters import uv_environment
 from .lab.missing import require
@@ -70,8 +70,3 @@ def test_another_processor(lab: Lab, work: Path, tmp_path: Path) -> None:
     assert ran == "aarch64 markupsafe._speedups"
     for name in ("uv.lock", "pyproject.toml"):
         assert digest(there / "p é" / name) == digest(project / name)
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,12 +5,12 @@ import os
 import shutil
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from .bundles import Near
 from .lab.interpreters import uv_environment
 from .lab.missing import require
 from .lab.orchard import SAYS, plant, served, sums
@@ -26,15 +26,6 @@ UNPACKED = "got/proj (1) é"
 
 NAME = "orchard-1.0.zip"
 KEY = f"cpython-{PYTHON}-windows-x86_64-none"
-
-
-@dataclass(frozen=True)
-class Near:
-    """This side: the project, its bundle, and uv's variables."""
-
-    project: Path
-    bundle: Path
-    environment: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +147,37 @@ def test_again(far: Far) -> None:
     ]
     ok(far.install("p", "--sources-to", "fresh"))
     assert (far.machine.drive / "work/fresh/LICENSE").read_text("utf-8") == "free\n"
+
+
+def test_away_again(far: Far) -> None:
+    """All goes but what was edited, in copies of links too; a uv that was there comes back."""
+    home = far.machine.drive / "users/root"
+    uv = home / ".local/bin/uv.exe"
+    uv.parent.mkdir(parents=True)
+    uv.write_text("no uv\n", encoding="utf-8")
+    said = ok(far.install("p", "--install-uv"))
+    assert "is a uv that does not tell its version, and is left" in said
+    assert uv.read_text("utf-8") == "no uv\n"
+    assert "--replace-uv " in ok(far.install("--help"))
+    said = ok(far.install("p", "--replace-uv"))
+    assert said.startswith("uv ? was C:\\users\\root\\.local\\bin\\uv.exe, and is ")
+    assert (
+        ok(far.run("C:\\users\\root\\.local\\bin\\uv.exe", "run", "orchard", cwd="work/p")) == SAYS
+    )
+    place = far.machine.drive / "work/p"
+    (place / "manual/LICENSE").write_text("not free\n", encoding="utf-8")
+    said = ok(far.install("--uninstall", "p"))
+    removed, back, *rest = said.splitlines()
+    assert removed.startswith("Removed Python: ")
+    assert KEY in removed
+    assert back == "C:\\users\\root\\.local\\bin\\uv.exe is what it was before"
+    assert rest == [
+        "Uninstalled orchard from C:\\work\\p",
+        "These were edited, and stay: `manual/LICENSE`",
+    ]
+    assert [path for path in place.rglob("*") if path.is_file()] == [place / "manual/LICENSE"]
+    assert uv.read_text("utf-8") == "no uv\n"
+    assert not (home / "AppData/Roaming/uv/python" / KEY).exists()
 
 
 def test_a_changed_byte(far: Far) -> None:

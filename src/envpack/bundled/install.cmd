@@ -90,8 +90,10 @@ echo(
 echo Installs @TITLE@ in DIR, offline. Without DIR it asks.
 echo(
 echo   --check           verify every file, and install nothing
+echo   --uninstall       remove from DIR, and beside it, what was installed; edited sources stay
 echo   --python-dir DIR  where Python goes, instead of uv's own directory
-echo   --install-uv      also put uv into %%USERPROFILE%%\.local\bin
+echo   --install-uv      also put uv into %%USERPROFILE%%\.local\bin, unless a newer one is there
+echo   --replace-uv      the same, even if a newer one is there
 echo   --sources-to DIR  put the sources there, if DIR holds edited ones
 set "_code=0"
 

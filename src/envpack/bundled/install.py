@@ -1,6 +1,7 @@
 """Installs a bundle on its far side, with the bundle's own Python and uv, offline.
 
-    install.py TREE DIR [--check] [--python-dir DIR] [--install-uv] [--sources-to DIR]
+    install.py TREE DIR [--check] [--uninstall] [--python-dir DIR] [--install-uv] [--replace-uv]
+        [--sources-to DIR]
 
 TREE is a bundle that was unpacked; DIR is where the project goes. Needs Python 3.9 and nothing
 else. Exits 0 when all is done, 1 if it could not, 2 for wrong usage, 3 for a finding: a file that
@@ -10,40 +11,58 @@ is not what was bundled, before anything is installed.
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
-import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 if not __package__:  # on the far side
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from fitting import (  # type: ignore[import-not-found]
+        check_glibc,
+        check_runs,
+        check_space,
+        existing,
+    )
+    from marking import write_marks  # type: ignore[import-not-found]
+    from owned import Owned  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         OWN,
         Failed,
         check_script,
         check_tree,
+        differing,
         place,
+        put_aside,
         read_manifest,
     )
+    from removing import files_in, uninstall  # type: ignore[import-not-found]
+    from restoring import RESTORE, write_restore  # type: ignore[import-not-found]
+    from windows import remove, rename  # type: ignore[import-not-found]
 else:
+    from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
+    from envpack.bundled.marking import write_marks
+    from envpack.bundled.owned import Owned
     from envpack.bundled.placing import (
         OWN,
         Failed,
         check_script,
         check_tree,
+        differing,
         place,
+        put_aside,
         read_manifest,
     )
+    from envpack.bundled.removing import files_in, uninstall
+    from envpack.bundled.restoring import RESTORE, write_restore
+    from envpack.bundled.windows import remove, rename
 
 _ALSO = {"x86_64": ("i686",), "aarch64": ("x86_64", "i686")}
 """Machines whose programs run on Windows of another one."""
@@ -54,12 +73,14 @@ class Installer:
 
     def __init__(self, folder: str, manifest: Dict[str, Any], python_dir: Optional[str]) -> None:
         self.manifest = manifest
+        self.folder = folder
         self.own = os.path.join(folder, OWN)
         self.root = os.path.normpath(os.path.join(folder, manifest["root"]))
         self.project = os.path.normpath(os.path.join(folder, manifest["directory"]))
         self.venv = os.path.join(self.root, ".venv")
         self.target = self._target()
-        self.uv = os.path.join(self.own, "bin", "uv") if "uv" in self.target else "uv"
+        told = self.target.get("uv")
+        self.uv = os.path.join(folder, *told.split("/")) if told else "uv"
         kept = {n: t for n, t in os.environ.items() if not n.startswith(("UV_", "PYTHON"))}
         kept.pop("VIRTUAL_ENV", None)
         if "UV_CACHE_DIR" in os.environ:
@@ -103,10 +124,54 @@ class Installer:
             raise Failed(f"cannot {what}: {' '.join(lines[-3:]) or 'uv gave no reason'}")
         return done.stdout
 
+    def check(self, target: str) -> None:
+        """Raise Failed if the project cannot be installed in `target` on this machine."""
+        needs = self.target.get("needs", {})
+        check_glibc(needs.get("glibc", ""))
+        python_dir, cache = self.asked("python", "dir"), self.asked("cache", "dir")
+        check_runs([target, python_dir])
+        installed = needs.get("installed", 0)
+        wanted = [(cache, installed)]
+        if os.stat(existing(cache)).st_dev != os.stat(existing(target)).st_dev:
+            wanted.append((target, installed))  # else they are links to the cache
+        told = self.target.get("interpreter")
+        if told and not os.path.isdir(os.path.join(python_dir, told["key"])):
+            wanted.append((python_dir, needs.get("python", 0)))
+        check_space(wanted)
+
+    def asked(self, *words: str) -> str:
+        """Return a folder that uv tells."""
+        return self.run(f"ask uv for its {words[0]}", [*words, "--no-config"]).strip()
+
     def install(self) -> None:
-        """Install what is not there yet, from uv to the project's own members."""
+        """Install what is not there yet, from uv to the project's own members.
+
+        The environment is made beside its place, and goes there when it is whole.
+        """
+        owned = Owned(self.folder)
+        owned.save()
+        if told := self.target.get("interpreter"):
+            owned.intend(self.asked("python", "dir"), told["key"])
         self.bring_uv()
         self.python()
+        owned.claim()
+        place, self.venv = self.venv, f"{self.venv}.part"
+        before = files_in(self.folder)
+        try:
+            self.fill()
+            _swap(self.venv, place)
+        finally:
+            remove(self.venv)
+            self.venv = place
+            made = files_in(self.folder) - before  # by builds, which write beside the sources
+            owned.told["made"] = sorted(made.union(owned.told.get("made", [])))
+            owned.save()
+        self.check_start()
+        if os.name != "nt":
+            write_restore(self.own, self.target["python"], self.environ)
+
+    def fill(self) -> None:
+        """Make the environment, with the packages and the project in it."""
         self.environment()
         os.makedirs(os.path.join(self.own, "wheels"), exist_ok=True)  # no archive holds empty ones
         lock = os.path.join(self.own, "pylock.toml")
@@ -114,9 +179,13 @@ class Installer:
         words += ["pylock", "--allow-empty-requirements", "--python", self.venv]
         words += ["--find-links", os.path.join(self.own, "wheels")]
         self.run("install the packages", [*words, lock])
-        self.mark()
+        write_marks(self.venv, self.target["python"], self.target["marks"])
         words = ["sync", "--quiet", "--frozen", "--offline", "--project", self.project]
-        self.run("install the project itself", [*words, *self.manifest["sync"]])
+        words += self.manifest["sync"]
+        self.run("install the project itself", words, UV_PROJECT_ENVIRONMENT=self.venv)
+
+    def check_start(self) -> None:
+        """Raise Failed if the environment's Python does not start."""
         if self._starts(self.interpreter()) is None:
             version = self.target["python"]
             if not self.root.isascii():
@@ -131,7 +200,7 @@ class Installer:
         """Give this machine's uv the name by which people call it."""
         if "uv" not in self.target:
             return
-        source = os.path.join(os.path.dirname(self.own), *self.target["uv"].split("/"))
+        source, self.uv = self.uv, os.path.join(self.own, "bin", "uv")
         if os.name == "nt":
             self.uv += ".exe"
         os.makedirs(os.path.dirname(self.uv), exist_ok=True)
@@ -161,11 +230,10 @@ class Installer:
             self.run(what, words, UV_PYTHON_CACHE_DIR=scratch, **environ)
 
     def environment(self) -> None:
-        """Make the environment, unless there is one that works."""
+        """Make the environment anew: a run that was killed may have left one that lacks files."""
         wanted = self.target["python"]
-        if self._starts(self.interpreter()) == wanted:
-            return
         words = ["venv", "--quiet", "--offline", "--relocatable", "--clear", "--python", wanted]
+        words += ["--prompt", self.manifest["project"]]
         self.run(f"create `{self.venv}`", [*words, "--project", self.project, self.venv])
 
     def interpreter(self) -> str:
@@ -185,20 +253,6 @@ class Installer:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def mark(self) -> None:
-        """Write the direct_url.json by which uv knows git and URL dependencies (PEP 610)."""
-        marks = self.target["marks"]
-        site = os.path.join(self.venv, "Lib", "site-packages")
-        if os.name != "nt":
-            site = os.path.join(self.venv, "lib", f"python{self.target['python']}", "site-packages")
-        for name in os.listdir(site):
-            stem, suffix = os.path.splitext(name)
-            if suffix != ".dist-info":
-                continue
-            value = marks.get(re.sub(r"[-_.]+", "-", stem.split("-")[0]).lower())
-            if value is not None:
-                _mark(os.path.join(site, name), name, json.dumps(value))
-
 
 def _also_named(source: str, path: str) -> None:
     """Give a file another name, by a hard link if there are any on this file system."""
@@ -208,46 +262,32 @@ def _also_named(source: str, path: str) -> None:
         shutil.copy2(source, path)
 
 
-def _mark(info: str, name: str, text: str) -> None:
-    """Write direct_url.json and its line of RECORD, in files of their own: uv's are hard links."""
-    data = text.encode()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
-    own = f"{name}/direct_url.json,"
-    record = os.path.join(info, "RECORD")
-    with open(record, encoding="utf-8", newline="") as file:
-        kept = [line for line in file.read().splitlines() if not line.startswith(own)]
-    lines = "\n".join([*kept, f"{own}sha256={digest},{len(data)}"]) + "\n"
-    for path, content in ((record, lines), (os.path.join(info, "direct_url.json"), text)):
-        with open(f"{path}.part", "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-        os.replace(f"{path}.part", path)
-
-
-def install_uv(source: str, home: str) -> Optional[str]:
-    """Copy uv to ~/.local/bin, unless one is there; return its path, None if it was left."""
-    folder = os.path.join(home, ".local", "bin")
-    path = os.path.join(folder, os.path.basename(source))
-    if os.path.lexists(path):
-        return None
-    os.makedirs(folder, exist_ok=True)
-    shutil.copyfile(source, f"{path}.part")
-    os.chmod(f"{path}.part", 0o755)  # noqa: S103 - a program for everybody
-    os.replace(f"{path}.part", path)
-    return path
+def _swap(part: str, place: str) -> None:
+    """Put a whole environment in the place of one that may be there."""
+    aside = f"{place}.old"
+    remove(aside)
+    if os.path.lexists(place):
+        put_aside(place, aside)
+    rename(part, place)
+    remove(aside)
 
 
 def parsed(words: List[str]) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(prog="the bundle", description="Install this project.")
+    about = "Install this project."
+    parser = argparse.ArgumentParser(prog="the bundle", description=about, allow_abbrev=False)
     add = parser.add_argument
     add("tree", help=argparse.SUPPRESS)
     add("target", metavar="DIR", nargs="?")
     add("--run", help=argparse.SUPPRESS)
     add("--check", action="store_true", help="verify every file, and install nothing")
+    add("--uninstall", action="store_true", help="remove what was installed")
+    add("--restore", action="store_true", help=argparse.SUPPRESS)
     add("--python-dir", metavar="DIR", help="where Python goes, instead of uv's own directory")
     add("--install-uv", action="store_true", help="also put uv into ~/.local/bin")
+    add("--replace-uv", action="store_true", help="the same, even if a newer one is there")
     add("--sources-to", metavar="DIR", help="put the sources there, if DIR holds edited ones")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse_intermixed_args(words)  # the other one takes no DIR after options
     if chosen.target is None and not chosen.check:
         parser.error("name the DIR in which to install")
     return chosen
@@ -255,33 +295,68 @@ def parsed(words: List[str]) -> argparse.Namespace:
 
 def run(chosen: argparse.Namespace) -> List[str]:
     """Check, place, install, and return what to say; raises Failed."""
-    target = os.path.abspath(chosen.target or "bundle")
-    manifest = read_manifest(chosen.tree)
-    check_tree(chosen.tree, manifest)
+    target, tree = os.path.abspath(chosen.target or "bundle"), os.path.abspath(chosen.tree)
+    manifest = read_manifest(tree)
+    if getattr(chosen, "restore", False):
+        return _restored(target, manifest)
+    check_tree(tree, manifest)
     if chosen.run:
         check_script(chosen.run, manifest)
     if chosen.check:
         return [f"{len(manifest['files'])} files are what was bundled"]
-    Installer(target, manifest, None)  # is this machine one that it is for
-    place(os.path.abspath(chosen.tree), target, manifest, chosen.sources_to)
+    before = Installer(tree, manifest, chosen.python_dir)  # is this machine one that it is for
+    if chosen.uninstall:
+        return _uninstalled(before, target)
+    before.check(target)
+    place(tree, target, manifest, chosen.sources_to)
     installer = Installer(target, manifest, chosen.python_dir)
     installer.install()
-    lines, own = [], installer.uv
-    if chosen.install_uv:
-        done = install_uv(own, os.path.expanduser("~"))
-        own = done or own
-        if done is None:
-            lines.append("uv was there, and is left: ~/.local/bin/uv")
+    lines, program = [], installer.uv
+    if (chosen.install_uv or chosen.replace_uv) and "uv" in installer.target:
+        owned, home = Owned(target), os.path.expanduser("~")
+        path, said = owned.install_uv(installer.uv, home, replace=chosen.replace_uv)
+        program = path or program
+        lines += [said] if said else []
     lines.append(f"Installed {manifest['project']} in {target}")
-    return [*lines, *_typed(installer.project, own)]
+    return [*lines, *_typed(installer, program)]
 
 
-def _typed(project: str, uv: str) -> List[str]:
+def _restored(target: str, manifest: Dict[str, Any]) -> List[str]:
+    """Make the environment again from what DIR has."""
+    own = {n: told for n, told in manifest["files"].items() if n.startswith(f"{OWN}/")}
+    wrong = differing(target, own)
+    if wrong:
+        raise Failed(f"`{wrong[0]}` is not the file that was bundled", "run the bundle again", 3)
+    Installer(target, manifest, None).install()
+    return [f"Restored {manifest['project']} in {target}"]
+
+
+def _uninstalled(installer: Installer, target: str) -> List[str]:
+    """Remove what is in `target`, and return what to say."""
+    there = read_manifest(target)
+    if there["project"] != installer.manifest["project"]:
+        raise Failed(f"`{target}` holds the project `{there['project']}`")
+
+    def drop(python: Tuple[str, str]) -> None:
+        words = ["python", "uninstall", "--quiet", "--no-config", python[1]]
+        installer.run("uninstall Python", words, UV_PYTHON_INSTALL_DIR=python[0])
+
+    return list(uninstall(target, there, drop))
+
+
+def _typed(installer: Installer, uv: str) -> List[str]:
     """Return what to type to go on."""
+    project = installer.project
     if os.name != "nt":
-        return [f"  cd {shlex.quote(project)}", f"  {shlex.quote(uv)} run …"]
-    with contextlib.suppress(ValueError):  # on another drive
-        uv = os.path.relpath(uv, project)
+        restore = os.path.relpath(os.path.join(installer.own, RESTORE), project)
+        return [
+            f"  cd {shlex.quote(project)}",
+            f"  {shlex.quote(uv)} run …",
+            f"  sh {shlex.quote(restore)}   # makes .venv again",
+        ]
+    if uv == installer.uv:
+        with contextlib.suppress(ValueError):  # on another drive
+            uv = os.path.relpath(uv, project)
     return [f'  cd /d "{project}"', f'  "{uv}" run …' if " " in uv else f"  {uv} run …"]
 
 
@@ -295,6 +370,8 @@ def finish(work: Callable[[], List[str]]) -> NoReturn:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

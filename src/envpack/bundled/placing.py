@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from typing import Any, Dict, List, Optional
 
 if not __package__:  # on the far side
@@ -24,6 +25,8 @@ else:
 SCHEMA = "envpack.bundle/1"
 OWN = ".envpack"
 MANIFEST = "bundle.json"
+KEPT = ("installed.json", "uv.replaced")
+"""What a newer bundle takes over from the one before it (see `owned`)."""
 _CHUNK = 1 << 20
 _TOLD = 5
 
@@ -46,21 +49,33 @@ def sha256(path: str) -> str:
     return total.hexdigest()
 
 
-def read_manifest(folder: str) -> Dict[str, Any]:
+def read_manifest(folder: str, name: str = "the bundle") -> Dict[str, Any]:
     """Return what a bundle says of itself; raises Failed if it is none, or of a later schema."""
-    path = os.path.join(folder, OWN, MANIFEST)
+    path = os.path.join(own_folder(folder), MANIFEST)
     try:
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
         schema = manifest["schema"]
+    except FileNotFoundError:
+        raise Failed(f"`{folder}` holds no project of a bundle") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failed(f"`{folder}` holds no bundle: {error}") from error
+        raise Failed(f"`{path}` is damaged: {error}") from error
     if schema != SCHEMA:
         raise Failed(
-            f"the bundle has the schema `{schema}`, and this installer reads `{SCHEMA}`",
-            "unbundle it with the envpack that made it, or a newer one",
+            f"{name} was made by another envpack, {manifest.get('envpack', '?')}:"
+            f" its schema is `{schema}`, and this one reads `{SCHEMA}`",
+            "take the newer of both; a bundle that is a script brings its own: `sh FILE DIR`",
         )
     return dict(manifest)
+
+
+def own_folder(folder: str) -> str:
+    """Return the bundle's own folder; one that a killed run had put aside comes back."""
+    own = os.path.join(folder, OWN)
+    aside = f"{own}.old"
+    if os.path.isdir(aside) and not os.path.lexists(own):
+        rename(aside, own)
+    return own
 
 
 def differing(folder: str, files: Dict[str, Any]) -> List[str]:
@@ -83,6 +98,12 @@ def differing(folder: str, files: Dict[str, Any]) -> List[str]:
     return found
 
 
+def digested(text: str) -> str:
+    """Return the sha256 of a manifest's text, whose own `digest` counts as zeros."""
+    plain = re.sub(r'(?<="digest": ")[0-9a-f]{64}(?=")', "0" * 64, text, count=1)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
 def check_files(folder: str, files: Dict[str, Any]) -> None:
     """Refuse a folder in which any of the manifest's files is not what was bundled."""
     wrong = differing(folder, files)
@@ -92,6 +113,10 @@ def check_files(folder: str, files: Dict[str, Any]) -> None:
 
 def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
     """Refuse a tree in which any file is not what was bundled, or that holds more."""
+    path = os.path.join(folder, OWN, MANIFEST)
+    with open(path, encoding="utf-8") as file:
+        if digested(file.read()) != manifest.get("digest"):
+            raise Failed(f"`{OWN}/{MANIFEST}` is not the file that was bundled", code=3)
     check_files(folder, manifest["files"])
     known = {*manifest["files"], f"{OWN}/{MANIFEST}"}
     for above, folders, names in os.walk(folder):
@@ -130,20 +155,26 @@ def _more(names: List[str]) -> str:
 
 
 def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional[str]) -> None:
-    """Bring the tree under its name: by one rename, or into what an earlier bundle made."""
+    """Bring the tree under its name: by one rename, or into what an earlier bundle made.
+
+    One without sources joins those of `target`, if they are what was bundled.
+    """
+    if manifest.get("joins"):
+        _join(tree, target, manifest)
+        return
     if not os.path.lexists(target) or (os.path.isdir(target) and not os.listdir(target)):
         if os.path.isdir(target):
             os.rmdir(target)
         rename(tree, target)
         return
-    if not os.path.isfile(os.path.join(target, OWN, MANIFEST)):
+    if not os.path.isdir(target) or not os.path.isfile(os.path.join(own_folder(target), MANIFEST)):
         raise Failed(f"`{target}` exists and is no project of a bundle", "name another folder")
-    before = read_manifest(target)
+    before = read_manifest(target, f"`{target}`")
     if before["project"] != manifest["project"]:
         raise Failed(f"`{target}` holds the project `{before['project']}`", "name another folder")
-    old, new = _sources(before), _sources(manifest)
+    old, new = sources_of(before), sources_of(manifest)
     edited = set(differing(target, old)) & set(differing(target, {**old, **new}))
-    edited -= {name for name in edited if not _there(target, name) and name not in new}
+    edited -= {name for name in edited if not _there(target, name)}  # what is gone comes back
     edited |= {name for name in new if name not in old and _there(target, name)} & set(
         differing(target, new)
     )
@@ -164,7 +195,44 @@ def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional
     _replace_own(tree, target)
 
 
-def _sources(manifest: Dict[str, Any]) -> Dict[str, Any]:
+def _join(tree: str, target: str, manifest: Dict[str, Any]) -> None:
+    """Put the bundle's own files beside sources that are there."""
+    if not os.path.isdir(target):
+        raise Failed(
+            "this bundle holds no sources, and DIR must have them",
+            f"name a folder with the sources of {manifest['project']}",
+        )
+    wrong = differing(target, manifest["joins"])
+    if wrong:
+        raise Failed(
+            f"`{os.path.join(target, wrong[0])}` is not what was bundled{_more(wrong)}",
+            "this bundle holds no sources: DIR must have those that it was made of",
+        )
+    new = sources_of(manifest)
+    for name in sorted(new, key=len):  # uv.toml, then what it replaces
+        path = os.path.join(target, *name.split("/"))
+        if not name.endswith("uv.toml") or not os.path.lexists(path):
+            continue
+        ours = [told for told in (new[name], _earlier(target, name)) if told]
+        saved = new.get(f"{name}.before-envpack")
+        if saved and not differing(target, {name: saved}):
+            os.replace(path, f"{path}.before-envpack")
+        elif not any(not differing(target, {name: told}) for told in ours):
+            raise Failed(f"`{path}` is not what was bundled", "move it away, or bundle with it")
+    _move_sources(tree, target, new)
+    _replace_own(tree, target)
+
+
+def _earlier(target: str, name: str) -> Any:
+    """Return what an earlier bundle says of a file."""
+    try:
+        return read_manifest(target)["files"].get(name)
+    except Failed:
+        return None
+
+
+def sources_of(manifest: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the files of a manifest that are not in the bundle's own folder."""
     files = manifest["files"]
     return {name: files[name] for name in files if not name.startswith(f"{OWN}/")}
 
@@ -194,14 +262,22 @@ def _remove(target: str, name: str) -> None:
 
 
 def _replace_own(tree: str, target: str) -> None:
-    """Put the bundle's own folder in the place of the earlier one."""
-    own, aside = os.path.join(target, OWN), os.path.join(target, f"{OWN}.old")
+    """Put the bundle's own folder in the place of the earlier one, and keep what that owns."""
+    own, aside = own_folder(target), os.path.join(target, f"{OWN}.old")
     remove(aside)
     if os.path.isdir(own):
-        try:
-            rename(own, aside)
-        except PermissionError as error:
-            hint = "end the programs that run from there, and try again"
-            raise Failed(f"`{own}` is in use: {error.strerror}", hint) from error
+        for name in KEPT:
+            if os.path.isfile(os.path.join(own, name)):
+                shutil.copy2(os.path.join(own, name), os.path.join(tree, OWN, name))
+        put_aside(own, aside)
     rename(os.path.join(tree, OWN), own)
     remove(aside)
+
+
+def put_aside(path: str, aside: str) -> None:
+    """Rename what is to be replaced; raises Failed if programs hold it, as they do on Windows."""
+    try:
+        rename(path, aside)
+    except PermissionError as error:
+        hint = "end the programs that run from there, and try again"
+        raise Failed(f"`{path}` is in use: {error.strerror}", hint) from error

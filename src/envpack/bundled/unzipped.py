@@ -138,7 +138,8 @@ def run(opener: str, digest: str, chosen: argparse.Namespace) -> List[str]:
     # In a console of Windows, a backslash before the quote makes the quote a part of the path.
     chosen.target = target = os.path.abspath(chosen.target.rstrip('"'))
     install.Installer(target, manifest, None)  # is this machine one that it is for
-    warn_of_long_paths(chosen.tree, target, manifest)
+    if not chosen.uninstall:
+        warn_of_long_paths(chosen.tree, target, manifest)
     with beside(target) as part:
         tree = os.path.join(part, "tree")
         copy_files(chosen.tree, tree, manifest)

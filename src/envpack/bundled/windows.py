@@ -84,6 +84,26 @@ def goal_of(name: str, text: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(name), text))
 
 
+def with_copies(files: Dict[str, Any]) -> Dict[str, Any]:
+    """Return a manifest's files, on Windows with those of a folder's copy instead of its link."""
+    if not WINDOWS:
+        return files
+    found = {}
+    for name, told in files.items():
+        if told_of(name, files) is not None:
+            found[name] = told
+            continue
+        goal = name
+        for _ in files:  # a link may lead to another one
+            if goal in files:
+                goal = goal_of(goal, files[goal]["link"])
+        for inside in files:
+            content = told_of(inside, files) if inside.startswith(f"{goal}/") else None
+            if content is not None:
+                found[name + inside[len(goal) :]] = content
+    return found
+
+
 def told_of(name: str, files: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """Return what a manifest tells of the file that a link ends at, None for a folder."""
     told: Dict[str, Any] = files[name]

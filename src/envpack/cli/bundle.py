@@ -8,8 +8,10 @@ import click
 
 from envpack.cli import console
 from envpack.cli.scope import scope_of, scope_options
+from envpack.errors import UsageError
 
 if TYPE_CHECKING:
+    from envpack.bundle_preview import BundlePreview
     from envpack.bundling import BundleReport
 
 _FEW = 8
@@ -43,10 +45,17 @@ _FEW = 8
 @scope_options
 @click.option(
     "--source",
-    type=click.Choice(["git", "all"]),
-    default="git",
-    show_default=True,
-    help="What git tracks and would take in; or also what it ignores.",
+    "sources",
+    multiple=True,
+    metavar="git|all|PATHSPEC",
+    help="What git tracks and would take in; or also what it ignores; or what a pathspec of git's"
+    " chooses of it. Repeatable.  [default: git]",
+)
+@click.option("--no-source", is_flag=True, help="No sources: DIR on the far side has them.")
+@click.option(
+    "--with-git",
+    is_flag=True,
+    help="Also the repositories of git dependencies, so that uv can lock there again.",
 )
 @click.option("--no-python", is_flag=True, help="Leave Python out: the far side has its own.")
 @click.option(
@@ -59,13 +68,16 @@ _FEW = 8
 @click.option("--no-uv", is_flag=True, help="Leave uv out: the far side has its own.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
 @click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--dry-run", is_flag=True, help="List what would travel; fetch and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print all that is left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def bundle(
     output: str | None,
     *,
-    source: str,
+    sources: tuple[str, ...],
+    no_source: bool,
+    dry_run: bool,
     no_python: bool,
     no_uv: bool,
     quiet: bool,
@@ -80,20 +92,20 @@ def bundle(
     """
     from envpack import bundling
 
-    scope = scope_of(options)
-    platforms = options.pop("platforms") or ("current",)
+    if no_source and sources:
+        raise UsageError("`--no-source` and `--source` exclude each other")
+    options["scope"] = scope_of(options)
+    options["platforms"] = options["platforms"] or ("current",)
+    options["python"], options["uv"] = not no_python, not no_uv
+    options["source"] = () if no_source else sources or (bundling.GIT,)
+    if dry_run:
+        for name in ("jobs", "force"):
+            del options[name]
+        _show(bundling.preview(output, **options), as_json=as_json, quiet=quiet)
+        return
     progress = console.Progress(quiet=quiet or as_json, verbose=verbose, verb="bundling")
     try:
-        report = bundling.bundle(
-            output,
-            scope=scope,
-            platforms=platforms,
-            python=not no_python,
-            uv=not no_uv,
-            everything=source == "all",
-            listener=progress,
-            **options,
-        )
+        report = bundling.bundle(output, listener=progress, **options)
     finally:
         progress.close()
     if as_json:
@@ -106,14 +118,39 @@ def bundle(
     console.data(report.output)
 
 
+def _show(found: BundlePreview, *, as_json: bool, quiet: bool) -> None:
+    """Print what a bundle would hold."""
+    if as_json:
+        console.document(found.to_json())
+        return
+    for row in found.rows:
+        size = "?" if row.size is None else console.human(row.size)
+        console.data(f"{row.kind:<8} {size:>10}  {row.name}")
+    if not quiet:
+        unknown = f", and {found.unknown} of unknown size" if found.unknown else ""
+        console.talk(
+            [
+                f"Would bundle {found.project} for {', '.join(found.platforms)}:"
+                f" {len(found.rows)} files, {console.human(found.size)}{unknown}",
+                *_left_out(found.left_out, verbose=True),
+            ]
+        )
+
+
 def _lines(report: BundleReport, *, verbose: bool) -> list[str]:
     """Return the report in words."""
-    lines = [
+    floor = f", for glibc {report.glibc} or newer" if report.glibc else ""
+    return [
         f"Bundled {report.project} for {', '.join(report.platforms)}: {report.sources} sources,"
         f" {report.packages} packages, {console.human(report.output_size)}"
+        f" in {report.seconds:.1f} s{floor}",
+        *_left_out(report.left_out, verbose=verbose),
     ]
-    told = report.left_out if verbose else report.left_out[:_FEW]
-    lines += [f"  left out `{path}`: {why}" for path, why in told]
-    if len(told) < len(report.left_out):
-        lines.append(f"  and {len(report.left_out) - len(told)} more (-v)")
+
+
+def _left_out(found: tuple[tuple[str, str], ...], *, verbose: bool) -> list[str]:
+    told = found if verbose else found[:_FEW]
+    lines = [f"  left out `{path}`: {why}" for path, why in told]
+    if len(told) < len(found):
+        lines.append(f"  and {len(found) - len(told)} more (-v)")
     return lines

@@ -17,9 +17,19 @@ from envpack.errors import UsageError
 @click.option(
     "--python-dir", metavar="DIR", help="Where Python goes.  [default: uv's own directory]"
 )
-@click.option("--install-uv", is_flag=True, help="Also put uv into ~/.local/bin.")
+@click.option(
+    "--install-uv",
+    is_flag=True,
+    help="Also put uv into ~/.local/bin, unless a newer one is there.",
+)
+@click.option("--replace-uv", is_flag=True, help="The same, even if a newer one is there.")
 @click.option(
     "--sources-to", metavar="DIR", help="Put the sources there, if DIR holds edited ones."
+)
+@click.option(
+    "--uninstall",
+    is_flag=True,
+    help="Remove from DIR, and beside it, what was installed; edited sources stay.",
 )
 def unbundle(bundle: str, folder: str | None, *, check: bool, **options: Any) -> None:
     """Install the project of FILE, which `envpack bundle` made, in DIR, without a network.
