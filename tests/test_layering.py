@@ -30,7 +30,7 @@ FLOORS = (
     {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
     {"editable", "builds"},
     {"acquire", "build_requires", "programs"},
-    {"download_report", "sync_python"},
+    {"download_report", "sync_python", "bringing"},
     {"carry"},
     {"plan"},
     {"cache"},

@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -93,6 +93,8 @@ class Acquirer:
 
     `previous` is what the folder held before, whose builds serve again. `build` is whether
     anything is built, and `keep_sdists` whether an sdist stays beside the wheel made of it.
+    `wheels` and `sdists` are the names of the folder's directories. `taken` has the sha256 of files
+    that others need as they are, by their paths.
     """
 
     folder: str
@@ -106,6 +108,9 @@ class Acquirer:
     keep_sdists: bool
     say: Callable[[str], None]
     version: str
+    wheels: str = WHEELS
+    sdists: str = SDISTS
+    taken: Mapping[str, str] = field(default_factory=dict)
 
     def acquire(self, choices: Sequence[Choice], lacks: Sequence[Lack]) -> Acquired:
         """Fetch, then build; raises FetchFault, BuildFault, ProjectFault."""
@@ -155,7 +160,17 @@ class Acquirer:
             name = source.filename
         if not name or "\\" in name or name.startswith("."):
             raise ProjectFault(f"the lock names a file `{name}`, which is no distribution")
-        return f"{WHEELS if _is_wheel(name) else SDISTS}/{name}"
+        place = f"{self.wheels if _is_wheel(name) else self.sdists}/{name}"
+        self._claim(place, source.hashes.get("sha256", ""))
+        return place
+
+    def _claim(self, place: str, sha256: str) -> None:
+        """Raise ProjectFault if the place is another file's."""
+        if self.taken.get(place, sha256) != sha256 != "":
+            raise ProjectFault(
+                f"there are two different files `{posixpath.basename(place)}`, and one is here",
+                hint="put the projects that want them into folders of their own",
+            )
 
     def _take(self, choice: Choice, item: _Item, fetched: dict[str, Fetched]) -> None:
         """Note a file that is there now."""
@@ -295,12 +310,13 @@ class Acquirer:
     def _store(self, path: str, choice: Choice, recipe: Recipe, python: str) -> Stored:
         """Move a wheel that was built into the folder."""
         file = os.path.basename(path)
-        place = f"{WHEELS}/{file}"
-        target = os.path.join(self.folder, WHEELS, file)
+        place = f"{self.wheels}/{file}"
+        target = os.path.join(self.folder, self.wheels, file)
+        with open(path, "rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        self._claim(place, digest)
         shutil.move(path, f"{target}.part")
         os.replace(f"{target}.part", target)
-        with open(target, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         return Stored(
             path=place,
             name=str(choice.package.name),
