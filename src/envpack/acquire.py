@@ -22,6 +22,7 @@ from packaging.pylock import (
 )
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from envpack.acquired import Acquired, Lacking
 from envpack.builds import BuildFault, Recipe, Workshop
 from envpack.choice import Choice, Lack
 from envpack.errors import ProjectFault
@@ -39,41 +40,6 @@ class Fetch(Protocol):
     def __call__(self, files: Sequence[File], /) -> dict[str, Fetched]:
         """Fetch what is not there yet."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """A package that a target will not find a wheel of; `sdist` is the path of what is there."""
-
-    name: str
-    version: str
-    targets: tuple[Target, ...]
-    why: str
-    sdist: str = ""
-
-
-@dataclass(slots=True)
-class Acquired:
-    """What became of the choices: packages in the lock's order, and what is lacking.
-
-    `notes` are sentences about logins that could not be read.
-    """
-
-    packages: tuple[Listed, ...]
-    lacking: tuple[Lacking, ...]
-    fetched: int = 0
-    built: int = 0
-    build_packages: tuple[Listed, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def add_build(self, more: Acquired) -> None:
-        """Add what only builds need."""
-        known = {(one.name, one.version, str(one.marker)) for one in self.build_packages}
-        fresh = [p for p in more.packages if (p.name, p.version, str(p.marker)) not in known]
-        self.build_packages = (*self.build_packages, *fresh)
-        self.lacking = (*self.lacking, *more.lacking)
-        self.fetched += more.fetched
-        self.built += more.built
 
 
 @dataclass(slots=True)

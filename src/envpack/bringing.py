@@ -9,7 +9,8 @@ from functools import partial
 
 from packaging.pylock import PackageDirectory
 
-from envpack.acquire import Acquired, Acquirer
+from envpack.acquire import Acquirer
+from envpack.acquired import Acquired
 from envpack.build_requires import build_requirements, resolved, sources_of
 from envpack.builds import Workshop
 from envpack.choice import Choice, choose

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from envpack.acquire import Acquired
+from envpack.acquired import Acquired
 from envpack.bringing import Bringer
 from envpack.choice import targets_of
 from envpack.download_report import DownloadReport
@@ -25,9 +25,9 @@ from envpack.lock import (
     Scope,
     check_fresh,
     compiled,
+    default_python,
     export,
     find_lock,
-    project_python,
     supported_environments,
 )
 from envpack.platforms import platforms_named, pythons_named
@@ -44,7 +44,6 @@ from envpack.wheelhouse import (
     SDISTS,
     WHEELS,
     Record,
-    Stored,
     pylock_text,
     read_record,
     record_text,
@@ -100,7 +99,7 @@ def download(
         check_fresh(uv, lock)
     told = _project_words(lock, files)
     previous = _previous(folder, told)
-    words = words or pythons_named([_default_python(uv, lock)])
+    words = words or pythons_named([default_python(uv, lock)])
     targets = targets_of(named, words, supported_environments(lock))
     every = words if named is None else ()
     wanted = Wanted(
@@ -204,7 +203,7 @@ class _Run:
 
     def finished(self, locked: Locked, acquired: Acquired, programs: Brought) -> DownloadReport:
         """Write what says what the folder holds, last of all, and remove what is left over."""
-        files = (*_files(acquired), *programs.files)
+        files = (*acquired.files(), *programs.files)
         requires = locked.pylock.requires_python
         about = {
             "envpack": VERSION,
@@ -240,17 +239,6 @@ class _Run:
         )
 
 
-def _files(acquired: Acquired) -> Iterator[Stored]:
-    """Yield every file once; what a lock names is not what only builds need."""
-    seen: set[str] = set()
-    for role, packages in (("", acquired.packages), ("build", acquired.build_packages)):
-        for package in packages:
-            for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
-                if file.path not in seen:
-                    seen.add(file.path)
-                    yield replace(file, role=role)
-
-
 def _project_words(lock: LockFile | None, requirements: Sequence[str]) -> dict[str, Any]:
     """Return how envpack.json names what the folder belongs to."""
     if lock is None:
@@ -275,11 +263,3 @@ def _previous(folder: str, told: dict[str, Any]) -> Record | None:
         name = (before or {}).get("name") or "other requirements"
         raise OutputFault(f"`{folder}` holds the distributions of `{name}`", hint=_ANOTHER)
     return previous if "targets" in previous.about else None
-
-
-def _default_python(uv: Uv, lock: LockFile | None) -> str:
-    if lock is not None:
-        version = project_python(uv, lock)
-    else:
-        version = uv.run("find a Python", ["python", "find", "--show-version", "--no-project"])
-    return ".".join(version.strip().split(".")[:2])

@@ -126,8 +126,8 @@ class Record:
         return next((file for file in self.files if file.path == path), None)
 
 
-def read_record(folder: str) -> Record | None:
-    """Read envpack.json; None if there is none.
+def read_record(folder: str, schema: str = SCHEMA) -> Record | None:
+    """Read envpack.json of a folder of one kind, which its schema names; None if there is none.
 
     Raises ProjectFault if it is damaged, of a later schema, or of another kind of folder.
     """
@@ -135,7 +135,7 @@ def read_record(folder: str) -> Record | None:
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
-        if value["schema"] != SCHEMA:
+        if value["schema"] != schema:
             raise ProjectFault(
                 f"`{path}` has the schema `{value['schema']}`, which this envpack does not read"
             )
@@ -160,9 +160,9 @@ def _stored(item: dict[str, Any]) -> Stored:
     return stored
 
 
-def record_text(record: Record) -> str:
+def record_text(record: Record, schema: str = SCHEMA) -> str:
     """Return the text of envpack.json."""
-    head = {"schema": SCHEMA, **record.about}
+    head = {"schema": schema, **record.about}
     files = [_file_json(file) for file in sorted(record.files, key=lambda file: file.path)]
     return json.dumps({**head, "files": files}, indent=1, ensure_ascii=False) + "\n"
 
@@ -231,10 +231,15 @@ def requirements_text(packages: Sequence[Listed]) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Replace a file by `text` in one step; raises OutputFault."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Replace a file by `data` in one step; raises OutputFault."""
     temporary = f"{path}.{secrets.token_hex(4)}.part"
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(data)
         os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):
