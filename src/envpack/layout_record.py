@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from envpack.errors import ProjectFault
-from envpack.wheelhouse import Record, Stored, read_record, record_text
+from envpack.wheelhouse import WHEELS, Record, Stored, read_record, record_text, schema_of
 
 SCHEMA = "envpack.layout/1"
 PACKAGES = "packages"
@@ -114,3 +114,18 @@ def read_layout(folder: str) -> Layout | None:
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             raise ProjectFault(f"`{os.path.join(folder, 'envpack.json')}` is damaged: `{path}`")
     return layout
+
+
+def read_folder(folder: str) -> tuple[str, str, Record] | None:
+    """Read what a download or a layout holds, None if the folder is neither.
+
+    Returns its root, the name of the directory with its wheels, and the record; `folder` may be
+    that directory of a layout. Raises ProjectFault as `read_record` does.
+    """
+    above, name = os.path.split(folder)
+    for root in (folder, *([above] if name == PACKAGES else [])):
+        if schema_of(root) == SCHEMA:
+            layout = read_layout(root)
+            return (root, PACKAGES, layout.record) if layout else None
+    record = read_record(folder)
+    return None if record is None else (folder, WHEELS, record)

@@ -126,6 +126,16 @@ class Record:
         return next((file for file in self.files if file.path == path), None)
 
 
+def schema_of(folder: str) -> str:
+    """Return the schema that a folder's envpack.json names, "" if it names none."""
+    try:
+        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            value = json.load(file)
+    except (OSError, ValueError):
+        return ""
+    return str(value.get("schema", "")) if isinstance(value, dict) else ""
+
+
 def read_record(folder: str, schema: str = SCHEMA) -> Record | None:
     """Read envpack.json of a folder of one kind, which its schema names; None if there is none.
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envpack.cli import console
-from envpack.errors import UsageError
+from envpack.errors import FindingError, UsageError
 
 if TYPE_CHECKING:
+    from envpack.layout_check import LayoutCheck
     from envpack.layout_report import LayoutReport
 
 
@@ -79,6 +80,60 @@ def layout(context: click.Context, /, **options: Any) -> None:
     """
     if context.invoked_subcommand is None:
         _make(**options)
+
+
+@layout.command()
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="DIR",
+    help="Also tell what is missing for a project's uv.lock. Repeatable.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+def check(
+    folder: str, *, projects: tuple[str, ...], jobs: int | None, quiet: bool, as_json: bool
+) -> None:
+    """Compare every file of a layout with its sha256, and every link of its index.
+
+    Exit code 3 says that something is wrong or missing.
+    """
+    from envpack.layout_check import check_layout
+
+    progress = console.Progress(quiet=quiet or as_json, verbose=False, verb="checking")
+    try:
+        report = check_layout(folder, projects=projects, jobs=jobs, listener=progress)
+    finally:
+        progress.close()
+    if as_json:
+        console.document(report.to_json())
+    else:
+        console.talk(_found(report))
+        for path in report.unknown:
+            console.warning(f"`{path}` is not of the layout")
+    if report.findings:
+        number = len(report.findings)
+        noun = "1 thing is" if number == 1 else f"{number} things are"
+        raise FindingError(f"`{folder}` is not what was laid out: {noun} wrong")
+    if report.missing:
+        raise FindingError(
+            f"`{folder}` does not hold all that the lock names",
+            hint="`envpack layout --update DIR --project P` adds it, where there is a network",
+        )
+    if not quiet and not as_json:
+        console.talk([f"{report.files} files, {console.human(report.size)}: as they were laid out"])
+
+
+def _found(report: LayoutCheck) -> list[str]:
+    """Return what is wrong and what is missing, a line each."""
+    lines = [f"{one.path} {one.what}" for one in report.findings]
+    for one in report.missing:
+        where = f"for {one.where}" if one.where else "though uv resolves with it"
+        lines.append(f"{one.project}: {one.name} {one.version} is missing {where}")
+    return lines
 
 
 def _make(
