@@ -32,6 +32,7 @@ FLOORS = (
     {"acquired"},
     {"acquire", "build_requires", "programs"},
     {"download_report", "sync_python", "bringing"},
+    {"rebuilt"},
     {"layout_files", "layout_inputs", "layout_report", "aside"},
     {"layout_grid", "covering"},
     {"layout_stock"},

@@ -34,10 +34,15 @@ def core_metadata(path: str) -> bytes:
         raise ProjectFault(f"`{name}` is damaged: {error}") from error
 
 
+def fields(metadata: bytes) -> list[tuple[str, str]]:
+    """Return the fields of core metadata, or of WHEEL, in their order."""
+    found = BytesHeaderParser(policy=compat32).parsebytes(metadata).items()
+    return [(key, " ".join(str(value).split())) for key, value in found]
+
+
 def field(metadata: bytes, name: str) -> str:
     """Return one field of core metadata, "" without it."""
-    value = BytesHeaderParser(policy=compat32).parsebytes(metadata)[name]
-    return " ".join(str(value).split()) if value is not None else ""
+    return next((value for key, value in fields(metadata) if key == name), "")
 
 
 def _of_wheel(path: str) -> bytes:

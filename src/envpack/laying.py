@@ -11,6 +11,7 @@ import posixpath
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from envpack.archive import format_for
 from envpack.aside import Aside, aside
@@ -19,10 +20,14 @@ from envpack.errors import OutputFault, UsageError
 from envpack.layout_files import projects
 from envpack.layout_grid import Grid, pythons_of
 from envpack.layout_inputs import (
+    Environments,
+    Files,
     Wish,
+    of_environment,
     of_project,
     of_requirements,
     of_seeds,
+    of_wheels,
     seeds_key,
 )
 from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout, read_layout
@@ -35,12 +40,14 @@ from envpack.model import Format
 from envpack.options import DEFAULT_MTIME
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
-from envpack.platforms import platforms_named, pythons_named
+from envpack.platforms import Python, platforms_named, pythons_named
 from envpack.programs import PYTHON, UV
 from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
 from envpack.wheelhouse import RECORD
+
+AnyWish: TypeAlias = Wish | Files | Environments
 
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.zst", ".tar", ".zip")
 
@@ -50,6 +57,8 @@ def layout(
     *,
     projects: Sequence[str | os.PathLike[str]] = (),
     requirements: Sequence[str | os.PathLike[str]] = (),
+    wheels: Sequence[str | os.PathLike[str]] = (),
+    environments: Sequence[str | os.PathLike[str]] = (),
     platforms: Sequence[str] = (),
     pythons: Sequence[str] = (),
     python: bool = True,
@@ -67,34 +76,37 @@ def layout(
     """Make a folder, or an archive of one, with packages, interpreters and uv; return a report.
 
     `projects` are directories with a uv.lock, `requirements` files that uv resolves, each by
-    itself. `platforms` and `pythons` are words as `download` takes them. Without `python` or `uv`
-    neither comes; `python_archives` come instead of uv's interpreters. `seeds` are pip and what
-    builds want. With `update` all of it is added to what is at `output`; `prune` drops what is not
-    named now. Raises EnvpackError in one of its classes; nothing half-made is left then.
+    itself, `wheels` distribution files or folders of them. What is installed in `environments` is
+    made into wheels again, patched or not. `platforms` and `pythons` are words as `download` takes
+    them. Without `python` or `uv` neither comes; `python_archives` come instead of uv's
+    interpreters. `seeds` are pip and what builds want. With `update` all of it is added to what is
+    at `output`; `prune` drops what is not named now. Raises EnvpackError in one of its classes;
+    nothing half-made is left then.
     """
     target = os.path.abspath(os.fspath(output))
     form = format_for(target) if target.endswith(_SUFFIXES) else None
     old = _old(target, update=update, force=force, form=form)
     program = Uv.find()
-    locks = [find_lock(os.fspath(path)) for path in projects]
     files = [os.fspath(path) for path in requirements]
     for path in files:
         if not os.path.isfile(path):
             raise UsageError(f"no requirements file at `{path}`")
-    if not locks and not files and old is None:
+    if not any((projects, files, wheels, environments)) and old is None:
         raise UsageError("nothing to put into the layout: name a project or requirements")
+    locks = [find_lock(os.fspath(path)) for path in projects]
     for lock in locks:
         check_fresh(program, lock)
-    given = archives_in([os.fspath(path) for path in python_archives])
+    found = [of_environment(os.fspath(path)) for path in environments]
+    extras = [of_wheels(os.fspath(path)) for path in wheels]
     words = pythons_named(pythons) or (pythons_of(old) if old else ())
-    words = words or pythons_named(default_python(program, lock) for lock in (locks or (None,)))
+    words = words or _default(program, locks, [minor for _, minor in found])
     named = platforms_named(platforms) if platforms else ()
     run = _Run(
         target=target,
         uv=program,
         old=old,
         grid=Grid.of(named, words, None if prune else old, old),
-        given=given,
+        given=archives_in([os.fspath(path) for path in python_archives]),
         python=python,
         with_uv=uv,
         uv_version=uv_version,
@@ -105,7 +117,8 @@ def layout(
     )
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
         scratch = os.path.realpath(holder)
-        wishes = run.wishes(locks, files, scratch, seeds=seeds)
+        wishes: list[AnyWish] = [*run.wishes(locks, files, scratch, seeds=seeds), *extras]
+        wishes += [environment for environment, _ in found]
         if old is not None and run.is_settled(old, wishes):
             return run.unchanged(old)
         with aside(target) as place:
@@ -116,6 +129,12 @@ def layout(
                 run.listener.say(f"Writing {os.path.basename(target)}")
                 _pack(place, target, form, jobs, force=force)
         return report
+
+
+def _default(uv: Uv, locks: Sequence[LockFile], minors: Sequence[str]) -> tuple[Python, ...]:
+    """Return the Pythons of the projects and environments, or the one that uv finds."""
+    words = [*(default_python(uv, lock) for lock in locks), *minors]
+    return pythons_named(words or [default_python(uv, None)])
 
 
 def _old(target: str, *, update: bool, force: bool, form: Format | None) -> Layout | None:
@@ -183,7 +202,7 @@ class _Run:
             found.append(of_seeds(self.uv, targets, grid.every, _folder(scratch, "seeds")))
         return found
 
-    def _before(self, wish: Wish) -> Input | None:
+    def _before(self, wish: AnyWish) -> Input | None:
         """Return what an earlier run brought of the same, if all of it is there."""
         for each in self.old.inputs if self.old else ():
             if (each.kind, each.name, each.key) == (wish.kind, wish.name, wish.key):
@@ -193,7 +212,7 @@ class _Run:
     def _there(self, paths: Iterable[str]) -> bool:
         return all(os.path.isfile(os.path.join(self.target, *path.split("/"))) for path in paths)
 
-    def is_settled(self, old: Layout, wishes: Sequence[Wish]) -> bool:
+    def is_settled(self, old: Layout, wishes: Sequence[AnyWish]) -> bool:
         """Say whether the layout holds all that is wanted already."""
         if self.prune or self.given or self.grid.pairs != old.about["targets"]:
             return False
@@ -207,7 +226,7 @@ class _Run:
         return self._there(programs) and all(self._before(wish) for wish in wishes)
 
     def filled(
-        self, place: Aside, wishes: Sequence[Wish], scratch: str, *, trees: bool
+        self, place: Aside, wishes: Sequence[AnyWish], scratch: str, *, trees: bool
     ) -> LayoutReport:
         """Bring everything into the new folder, and write what tells of it."""
         old = self.old
@@ -228,6 +247,10 @@ class _Run:
         for number, wish in enumerate(wishes):
             if before := self._before(wish):
                 stock.take(before)
+            elif isinstance(wish, Files):
+                stock.bring_files(wish)
+            elif isinstance(wish, Environments):
+                stock.bring_environment(wish)
             else:
                 stock.bring(wish, _folder(scratch, f"bring-{number}"))
         stock.bring_programs(
@@ -277,7 +300,7 @@ class _Run:
             built=stock.built,
             added=tuple(file.path for file in layout.files if file.path not in before),
             removed=tuple(path for path in removed if path.startswith(f"{PACKAGES}/")),
-            patched=(),
+            patched=tuple(file.path for file in layout.files if file.origin.patched),
             lacking=tuple(stock.lacking),
             warnings=tuple(dict.fromkeys(stock.notes)),
             size=sum(sizes),

@@ -9,8 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from envpack.errors import UsageError
 from envpack.lock import Locked, LockFile, Scope, compiled, export
 from envpack.platforms import Python, Target
+from envpack.rebuilt import Installed, installed_in
 from envpack.uv import Uv
 from envpack.wheelhouse import PYLOCK, write_text
 
@@ -23,6 +32,7 @@ ENVIRONMENT = "environment"
 SEEDS = ("pip", "setuptools", "wheel")
 """What `uv venv --seed` installs, and what builds want that name nothing."""
 
+_DISTRIBUTIONS = (".whl", ".tar.gz", ".zip")
 _ALL = Scope(all_extras=True, all_groups=True, all_packages=True)
 
 
@@ -36,6 +46,67 @@ class Wish:
     locked: Locked
     lock: LockFile | None
     targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Wheels and sdists that are here already."""
+
+    kind: str
+    name: str
+    key: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """What is installed in an environment."""
+
+    kind: str
+    name: str
+    key: str
+    installed: tuple[Installed, ...]
+
+
+def of_wheels(path: str) -> Files:
+    """Return a distribution file, or those of a folder; raises UsageError if there is none."""
+    paths = [path]
+    if os.path.isdir(path):
+        inside = sorted(name for name in os.listdir(path) if name.endswith(_DISTRIBUTIONS))
+        paths = [os.path.join(path, name) for name in inside]
+    paths = [each for each in paths if os.path.isfile(each)]
+    if not paths:
+        raise UsageError(f"no wheel or sdist at `{path}`")
+    digests = []
+    for each in paths:
+        named(each)
+        with open(each, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    name = os.path.basename(os.path.abspath(path))
+    return Files(WHEEL, name, key_of(digests, (), ()), tuple(paths))
+
+
+def named(path: str) -> tuple[str, str]:
+    """Return the name and version in a distribution's file name; raises UsageError."""
+    file = os.path.basename(path)
+    try:
+        if file.endswith(".whl"):
+            name, version, _, _ = parse_wheel_filename(file)
+        else:
+            name, version = parse_sdist_filename(file)
+    except (InvalidWheelFilename, InvalidSdistFilename) as error:
+        raise UsageError(f"`{file}` is no name of a wheel or an sdist") from error
+    return name, str(version)
+
+
+def of_environment(path: str) -> tuple[Environments, str]:
+    """Return what is installed at `path`, and the minor version of its Python."""
+    environment, installed = installed_in(path)
+    project = environment.project
+    name = f"{project.name}/" if project else ""
+    key = key_of([each.digest for each in installed], (), ())
+    found = Environments(ENVIRONMENT, f"{name}{os.path.basename(environment.root)}", key, installed)
+    return found, ".".join(environment.interpreter.version.split(".")[:2])
 
 
 def of_project(

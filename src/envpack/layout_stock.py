@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from envpack.acquired import Lacking
 from envpack.bringing import Bringer
+from envpack.errors import ProjectFault
 from envpack.layout_grid import Grid
-from envpack.layout_inputs import PROJECT, SEED, Wish
+from envpack.layout_inputs import PROJECT, SEED, Environments, Files, Wish, named
 from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout
 from envpack.listener import Listener
 from envpack.lock import Scope
-from envpack.programs import PYTHON, UV, bring_pythons, bring_uvs, check_given
+from envpack.programs import PYTHON, UV, bring_pythons, bring_uvs, check_given, copy_file
 from envpack.python_archive import PythonArchive
 from envpack.uv import Uv
 from envpack.wanted import Wanted
-from envpack.wheelhouse import Record, Stored
+from envpack.wheelhouse import Origin, Record, Stored
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +91,47 @@ class Stock:
         self.built += acquired.built
         self.lacking += acquired.lacking
         self.notes += acquired.notes
+
+    def bring_files(self, files: Files) -> None:
+        """Copy wheels and sdists that are here."""
+        found = []
+        for path in files.paths:
+            name, version = named(path)
+            with open(path, "rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            place = f"{PACKAGES}/{os.path.basename(path)}"
+            there = self.files.get(place)
+            if there is not None and there.sha256 != digest:
+                raise ProjectFault(f"another file `{os.path.basename(path)}` is in the layout")
+            if there is None:
+                copy_file(path, os.path.join(self.folder, *place.split("/")))
+            size = os.path.getsize(path)
+            origin = Origin(path=os.path.basename(path))
+            found.append(Stored(place, name, version, digest, size, origin))
+        self.note(Input(files.kind, files.name, files.key, _paths(found)), found)
+
+    def bring_environment(self, environment: Environments) -> None:
+        """Make wheels of what is installed, but of what is here already and was not patched."""
+        here = {(f.name, f.version): f for f in self.files.values() if not f.origin.environment}
+        found = []
+        for one in environment.installed:
+            if not one.patched and (there := here.get((one.name, one.version))):
+                found.append(there)
+                continue
+            self.listener.say(f"Making a wheel of {one.name} {one.version}")
+            place = f"{PACKAGES}/{one.file}"
+            path = os.path.join(self.folder, *place.split("/"))
+            one.write(f"{path}.part")
+            os.replace(f"{path}.part", path)
+            with open(path, "rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            size = os.path.getsize(path)
+            origin = Origin(environment=environment.name, patched=one.patched)
+            found.append(Stored(place, one.name, one.version, digest, size, origin))
+            self.files.pop(place, None)
+            self.built += 1
+        one_input = Input(environment.kind, environment.name, environment.key, _paths(found))
+        self.note(one_input, found)
 
     def note(self, one: Input, files: Sequence[Stored]) -> None:
         """Enter an input and its files; it replaces the one of that name."""

@@ -41,6 +41,7 @@ class Origin:
 
     `index` and `url` are free of credentials. `git` is a repository with `commit` and the
     `requested` revision; `path` a directory relative to the lock. `hashes` are the lock's own.
+    What was installed in an `environment` has there the files that were `patched`.
     """
 
     index: str = ""
@@ -52,6 +53,8 @@ class Origin:
     path: str = ""
     editable: bool = False
     hashes: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
+    patched: tuple[str, ...] = ()
 
     @property
     def direct_url(self) -> dict[str, Any] | None:
@@ -160,7 +163,8 @@ def read_record(folder: str, schema: str = SCHEMA) -> Record | None:
 
 
 def _stored(item: dict[str, Any]) -> Stored:
-    origin = Origin(**item.get("from", {}))
+    told = item.get("from", {})
+    origin = Origin(**{**told, "patched": tuple(told.get("patched", ()))})
     built = Built(**item["built"]) if item.get("built") else None
     plain = {key: value for key, value in item.items() if key not in {"from", "built"}}
     stored = Stored(**plain, origin=origin, built=built)

@@ -38,6 +38,20 @@ if TYPE_CHECKING:
     help="A requirements file, which uv resolves now, by itself. Repeatable.",
 )
 @click.option(
+    "--wheel",
+    "wheels",
+    multiple=True,
+    metavar="FILE|DIR",
+    help="A wheel or an sdist, or those of DIR. Repeatable.",
+)
+@click.option(
+    "--from-env",
+    "environments",
+    multiple=True,
+    metavar="ENV",
+    help="What is installed in ENV, made into wheels again, patched or not. Repeatable.",
+)
+@click.option(
     "--platform",
     "platforms",
     multiple=True,
@@ -157,7 +171,8 @@ def _make(
         raise UsageError("`--prune` goes with --update")
     if options["uv_version"] and no_uv:
         raise UsageError("`--with-uv` and `--no-uv` exclude each other")
-    if update is None and not options["projects"] and not options["requirements"]:
+    inputs = ("projects", "requirements", "wheels", "environments")
+    if update is None and not any(options[name] for name in inputs):
         options["projects"] = (".",)
     progress = console.Progress(quiet=quiet or as_json, verbose=verbose, verb="laying out")
     try:
@@ -178,6 +193,8 @@ def _make(
         return
     if not quiet:
         console.talk(_lines(report, verbose=verbose))
+        for path in report.patched:
+            console.warning(f"`{path}` was patched where it was installed, and travels as it is")
         console.lacking(report.lacking)
         for sentence in report.warnings:
             console.warning(sentence)
