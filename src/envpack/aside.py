@@ -79,8 +79,7 @@ def aside(target: str) -> Iterator[Aside]:
     try:
         with _faults(target):
             os.makedirs(path, exist_ok=True)
-            lock = os.open(path, os.O_RDONLY)
-            _lock(lock, target)
+            lock = _locked(path, target)
         with _faults(target):
             yield Aside(target, path)
     except FetchFault:
@@ -102,14 +101,17 @@ def _faults(target: str) -> Iterator[None]:
         raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
 
 
-def _lock(descriptor: int, target: str) -> None:
+def _locked(path: str, target: str) -> int:
+    """Return a descriptor of a folder that no other run has."""
     import fcntl
 
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise OutputFault(f"another run is about to write `{target}`") from None
+    return descriptor
 
 
 def _link_tree(source: str, into: str) -> None:

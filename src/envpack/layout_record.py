@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from envpack.errors import ProjectFault
+from envpack.uv import Uv
 from envpack.wheelhouse import WHEELS, Record, Stored, read_record, record_text, schema_of
 
 SCHEMA = "envpack.layout/1"
@@ -129,3 +130,20 @@ def read_folder(folder: str) -> tuple[str, str, Record] | None:
             return (root, PACKAGES, layout.record) if layout else None
     record = read_record(folder)
     return None if record is None else (folder, WHEELS, record)
+
+
+def uv_of(root: str, record: Record, triple: str) -> Uv | None:
+    """Return a layout's own uv for a machine, None if it has none.
+
+    It gets the interpreters of the layout, but not its uv.toml: a lock that names another index is
+    to stay as it is.
+    """
+    fitting = (file for file in record.files if file.path.startswith(f"{PROGRAMS}/uv-{triple}"))
+    program = next(fitting, None)
+    if program is None:
+        return None
+    pythons = os.path.join(root, PYTHONS)
+    names = os.listdir(pythons) if os.path.isdir(pythons) else []
+    trees = [name for name in names if name.startswith("cpython-")]
+    variables = {"UV_CONFIG_FILE": None, **({"UV_PYTHON_INSTALL_DIR": pythons} if trees else {})}
+    return Uv(os.path.join(root, *program.path.split("/")), variables)

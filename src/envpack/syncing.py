@@ -23,7 +23,7 @@ from envpack.choice import choose
 from envpack.covering import covering
 from envpack.distributions import distributions_in
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
-from envpack.layout_record import read_folder
+from envpack.layout_record import read_folder, uv_of
 from envpack.listener import Listener, Silent
 from envpack.lock import (
     Locked,
@@ -34,6 +34,7 @@ from envpack.lock import (
     find_lock,
 )
 from envpack.platforms import Target, current, pythons_named
+from envpack.programs import uv_triple
 from envpack.settings import NAME as SETTINGS
 from envpack.settings import configure, is_ours
 from envpack.sync_python import python_for
@@ -105,7 +106,7 @@ def sync(
     run = _Sync(
         folder=root,
         wheels=os.path.join(root, wheels),
-        uv=Uv.find(),
+        uv=uv_of(root, record, uv_triple(current())) or Uv.find(),
         lock=find_lock(os.fspath(project)),
         scope=scope or Scope(),
         listener=listener or Silent(),

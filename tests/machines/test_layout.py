@@ -1,6 +1,12 @@
 """A layout where there is no network, no Python, no uv: every command of uv for projects."""
 
 import json
+import shutil
+import socket
+import subprocess
+import time
+import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +18,7 @@ from .lab.orchard import sums
 from .lab.roots import root
 from .lab.sandbox import USER, Sandbox
 from .lab.session import Lab
-from .lab.tools import call, uv_program
+from .lab.tools import CommandFailed, call, clean_environment, tool, uv_program
 from .packs import envpack
 
 MINORS = ("3.12", "3.13")
@@ -39,6 +45,19 @@ import rich
 
 def main():
     print(int(numpy.arange(7).sum()), rich.__name__, "%d.%d" % sys.version_info[:2])
+"""
+STACKED = """\
+offline = true
+python-downloads = "automatic"
+
+[[index]]
+name = "team"
+url = "/srv/team/simple"
+
+[[index]]
+name = "site"
+url = "/srv/site/simple"
+default = true
 """
 SCRIPT = """\
 # /// script
@@ -213,3 +232,196 @@ def test_every_command(
     out = far.ok(again, at="/opt/renamed")
     assert out.splitlines()[0].startswith("/opt/renamed/python/cpython-")
     assert out.splitlines()[1].startswith("21 rich 3.")
+
+
+FROM_ARCHIVES = """
+uv="$1/bin/uv"
+"$uv" python list | sed 's/ .*//'
+"$uv" python install -q 3.12 3.13
+ls .local/share/uv/python | grep -c 'cpython-3.1[23].[0-9]'
+"$uv" init -q --python 3.12 fruit
+cd fruit
+"$uv" add -q numpy rich
+"$uv" run -q python -c 'import numpy, sys; print(int(numpy.arange(5).sum()), sys.base_prefix)'
+"$uv" run -q --isolated --python 3.13 python -c 'import rich, sys; print(sys.version_info[:2])'
+cp -r /project ../orchard
+cd ../orchard
+"$uv" sync -q
+.venv/bin/orchard
+"""
+
+
+@pytest.mark.parametrize(("kind", "suite"), [("tar.gz", "trixie"), ("zip", "bookworm")])
+def test_unpacked(near: Near, tmp_path: Path, kind: str, suite: str) -> None:
+    """A layout in one file has Pythons as archives, which uv installs into the user's home."""
+    archive = near.folder / f"site.{kind}"
+    if kind == "zip":
+        call([require(tool, "unzip"), "-q", archive, "-d", tmp_path])
+    else:
+        call(["tar", "-xzf", archive, "-C", tmp_path])
+    far = Far(suite, tmp_path / "home", tmp_path / "site", USER)
+    out = far.ok(FROM_ARCHIVES, project=near.project).splitlines()
+    full = {minor: require(standalone, minor).version for minor in MINORS}
+    key = f"cpython-{full['3.12']}-linux-x86_64-gnu"
+    assert out[:2] == [f"cpython-{full[minor]}-linux-x86_64-gnu" for minor in reversed(MINORS)]
+    assert out[2] == "2"
+    assert out[3].startswith("10 /home/user/.local/share/uv/python/cpython-3.12")
+    assert key.startswith("cpython-3.12")
+    assert out[4:] == ["(3, 13)", "21 rich 3.13"]
+
+
+def test_python_install_leaves_the_layout_alone(near: Near, tmp_path: Path) -> None:
+    """Even where it could be written to: what uv installs is the user's."""
+    layout = tmp_path / "site"
+    shutil.copytree(near.layout, layout, symlinks=True)
+    far = Far("bookworm", tmp_path / "home", near.layout)
+    done = far.sandbox.run(
+        ["/site/bin/uv", "-q", "python", "install", "3.12"],
+        writable={"/site": layout, "/home/user": far.home},
+        home="/home/user",
+    )
+    assert done.returncode == 0, done.stderr
+    check: list[str | Path] = ["layout", "check", "--json", layout]
+    assert json.loads(envpack(check, env=near.environment, cwd=tmp_path))["unknown"] == []
+    assert list(far.home.glob(".local/share/uv/python/cpython-3.12.*"))
+
+
+def test_the_lock_of_another_index(near: Near, tmp_path: Path) -> None:
+    """`uv sync` gives the same versions and hashes; `envpack sync` leaves the lock as it is."""
+    project = tmp_path / "project"
+    shutil.copytree(near.project, project)
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    uv = near.layout / "bin/uv"
+    offline: list[str | Path] = [require(tool, "bwrap"), "--dev-bind", "/", "/", "--unshare-net"]
+    call([*offline, uv, "sync", "-q", "--no-python-downloads"], cwd=project, env=env)
+    locks = [tomllib.loads((p / "uv.lock").read_text("utf-8")) for p in (near.project, project)]
+    versions = [{p["name"]: p["version"] for p in lock["package"]} for lock in locks]
+    assert versions[0] == versions[1]
+    hashes = [{w["hash"] for p in lock["package"] for w in p.get("wheels", [])} for lock in locks]
+    assert hashes[1] <= hashes[0]
+    shutil.rmtree(project)
+    shutil.copytree(near.project, project)
+    words: list[str | Path] = ["sync", near.layout / "packages", "--configure"]
+    done = envpack(words, env={**env, "UV": str(uv)}, cwd=project, before=offline)
+    assert done.strip().endswith(".venv")
+    assert (project / "uv.lock").read_bytes() == (near.project / "uv.lock").read_bytes()
+    plain = [*offline, uv_program(), "run", "--locked", "orchard"]
+    assert call(plain, cwd=project, env=env).startswith("21 rich 3.")
+
+
+def test_a_changed_wheel(near: Near, tmp_path: Path) -> None:
+    """uv refuses it by its hash, and `layout check` by its name."""
+    layout = tmp_path / "site"
+    shutil.copytree(near.layout, layout, symlinks=True)
+    (wheel,) = layout.glob("packages/rich-13.7.0-*.whl")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("rich/evil.py", "")
+    far = Far("bookworm", tmp_path / "home", layout)
+    said = far.ok('"$1/bin/uv" init -q p; cd p; "$1/bin/uv" add rich==13.7.0 2>&1 || :')
+    assert "Hash mismatch for" in said
+    assert "rich==13.7.0" in said
+    with pytest.raises(CommandFailed) as caught:
+        envpack(["layout", "check", layout], env=near.environment, cwd=tmp_path)
+    assert f"packages/{wheel.name} has the sha256" in str(caught.value)
+
+
+def test_pip_and_other_platforms(near: Near, tmp_path: Path) -> None:
+    """pip takes the folder as an index; wheels of aarch64 resolve where they were asked for."""
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    offline: list[str | Path] = [require(tool, "bwrap"), "--dev-bind", "/", "/", "--unshare-net"]
+    uv = near.layout / "bin/uv"
+    call([*offline, uv, "venv", "-q", "--seed", "-p", "3.12", tmp_path / "v"], env=env)
+    url = (near.layout / "simple").as_uri()
+    words = ["-m", "pip", "install", "-q", "--index-url", url, "rich==13.7.0", "numpy"]
+    call([*offline, tmp_path / "v/bin/python", *words], env=env)
+    code = "import numpy, importlib.metadata as m; print(m.version('rich'))"
+    assert call([tmp_path / "v/bin/python", "-c", code], env=env) == "13.7.0\n"
+    more: list[str | Path] = ["layout", "-q", "-o", tmp_path / "arm", "--project", near.project]
+    more += ["--platform", "aarch64-unknown-linux-gnu,windows", "--no-python", "--no-uv"]
+    envpack(more, env=near.environment, cwd=tmp_path)
+    for platform in ("aarch64-unknown-linux-gnu", "x86_64-pc-windows-msvc"):
+        target = tmp_path / platform
+        words = ["pip", "install", "-q", "--config-file", str(tmp_path / "arm/uv.toml"), "--target"]
+        words += [str(target), "--python-platform", platform, "--python", str(tmp_path / "v")]
+        call([*offline, uv_program(), *words, "numpy", "rich"], env=env)
+        (module,) = target.glob("numpy/_core/_multiarray_umath.*[od]")
+        assert ("aarch64" in module.name, "win_amd64" in module.name) == (
+            "aarch64" in platform,
+            "windows" in platform,
+        )
+
+
+def test_a_web_server(near: Near, tmp_path: Path) -> None:
+    """nginx serves the folder as it is, and uv reads metadata without opening wheels."""
+    program = require(tool, "nginx")
+    port = free_port()
+    settings = tmp_path / "nginx.conf"
+    settings.write_text(
+        f"daemon off; user root; pid {tmp_path}/pid; error_log stderr; events {{}}"
+        f" http {{ access_log {tmp_path}/log; server {{ listen 127.0.0.1:{port}; root {near.layout}; }} }}\n"
+    )
+    env = clean_environment({"UV_CACHE_DIR": str(tmp_path / "cache")})
+    server = subprocess.Popen([program, "-p", tmp_path, "-c", settings], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        index = f"http://127.0.0.1:{port}/simple/"
+        uv = uv_program()
+        words = ["pip", "compile", "-q", "--no-config", "--no-header", "--no-annotate", "-"]
+        words += ["--python-version", "3.12"]
+        done = subprocess.run(
+            [uv, *words, "--default-index", index],
+            input="numpy\nrich==13.7.0\n",
+            env=env,
+            text=True,
+            capture_output=True,
+            check=True,
+        )
+        assert "rich==13.7.0" in done.stdout.split()
+        seen = (tmp_path / "log").read_text()
+        assert ".whl.metadata HTTP" in seen
+        assert ".whl HTTP" not in seen
+        python = near.layout / f"python/{require(standalone, '3.12').key}/bin/python3.12"
+        call([uv, "venv", "-q", "--python", python, tmp_path / "v"], env=env)
+        words = ["pip", "install", "-q", "--no-config", "--python", str(tmp_path / "v")]
+        call([uv, *words, "--default-index", index, "rich==13.7.0", "numpy"], env=env)
+    finally:
+        server.terminate()
+        server.wait()
+    code = "import numpy, importlib.metadata as m; print(m.version('rich'))"
+    assert call([tmp_path / "v/bin/python", "-c", code]) == "13.7.0\n"
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    for _ in range(200):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody listens")
+
+
+def test_two_layouts(near: Near, tmp_path: Path) -> None:
+    """Stacked by a uv.toml as documented: each gives what the other has not."""
+    (tmp_path / "r.txt").write_text("iniconfig\n")
+    words: list[str | Path] = ["layout", "-q", "-o", tmp_path / "more", "-r", tmp_path / "r.txt"]
+    words += ["--python", "3.12", "--no-python", "--no-uv", "--no-seed"]
+    envpack(words, env=near.environment, cwd=tmp_path)
+    far = Far("bookworm", tmp_path / "home", near.layout)
+    (far.home / "uv.toml").write_text(STACKED, encoding="utf-8")
+    script = """
+    UV_CONFIG_FILE=$HOME/uv.toml
+    export UV_CONFIG_FILE
+    "$1/bin/uv" init -q fruit
+    cd fruit
+    "$1/bin/uv" add -q iniconfig rich
+    "$1/bin/uv" run -q python -c 'import iniconfig, rich; print("both")'
+    """
+    assert far.ok(script, at="/srv/site", **{"srv/team": tmp_path / "more"}) == "both\n"
