@@ -234,15 +234,7 @@ class _Run:
             place.take_over()
         for name in (PACKAGES, PROGRAMS, ARCHIVES):
             os.makedirs(os.path.join(place.path, *name.split("/")), exist_ok=True)
-        stock = Stock(
-            folder=place.path,
-            uv=self.uv,
-            grid=self.grid,
-            old=old,
-            build=self.build,
-            jobs=self.jobs,
-            listener=self.listener,
-        )
+        stock = self._stock(place.path)
         stock.begin(prune=self.prune)
         for number, wish in enumerate(wishes):
             if before := self._before(wish):
@@ -273,18 +265,20 @@ class _Run:
         removed = place.drop_others({*writer.names, RECORD, SUMS}, before_names)
         return self._report(layout, stock, removed)
 
-    def unchanged(self, old: Layout) -> LayoutReport:
-        """Return the report of a run that had nothing to do."""
-        stock = Stock(
-            folder=self.target,
+    def _stock(self, folder: str) -> Stock:
+        return Stock(
+            folder=folder,
             uv=self.uv,
             grid=self.grid,
-            old=old,
+            old=self.old,
             build=self.build,
             jobs=self.jobs,
             listener=self.listener,
         )
-        return self._report(old, stock, ())
+
+    def unchanged(self, old: Layout) -> LayoutReport:
+        """Return the report of a run that had nothing to do."""
+        return self._report(old, self._stock(self.target), ())
 
     def _report(self, layout: Layout, stock: Stock, removed: Sequence[str]) -> LayoutReport:
         before = {file.path for file in self.old.files} if self.old else set()

@@ -356,9 +356,10 @@ def test_a_web_server(near: Near, tmp_path: Path) -> None:
     program = require(tool, "nginx")
     port = free_port()
     settings = tmp_path / "nginx.conf"
+    server_block = f"server {{ listen 127.0.0.1:{port}; root {near.layout}; }}"
     settings.write_text(
         f"daemon off; user root; pid {tmp_path}/pid; error_log stderr; events {{}}"
-        f" http {{ access_log {tmp_path}/log; server {{ listen 127.0.0.1:{port}; root {near.layout}; }} }}\n"
+        f" http {{ access_log {tmp_path}/log; {server_block} }}\n"
     )
     env = clean_environment({"UV_CACHE_DIR": str(tmp_path / "cache")})
     server = subprocess.Popen([program, "-p", tmp_path, "-c", settings], stderr=subprocess.DEVNULL)
