@@ -1,9 +1,12 @@
 """A layout where there is no network, no Python, no uv: every command of uv for projects."""
 
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import tomllib
 import zipfile
@@ -19,7 +22,7 @@ from .lab.roots import root
 from .lab.sandbox import USER, Sandbox
 from .lab.session import Lab
 from .lab.tools import CommandFailed, call, clean_environment, tool, uv_program
-from .packs import envpack
+from .packs import envpack, source_path
 
 MINORS = ("3.12", "3.13")
 SITE = "/srv/the site é"
@@ -426,3 +429,94 @@ def test_two_layouts(near: Near, tmp_path: Path) -> None:
     "$1/bin/uv" run -q python -c 'import iniconfig, rich; print("both")'
     """
     assert far.ok(script, at="/srv/site", **{"srv/team": tmp_path / "more"}) == "both\n"
+
+
+GUIDE = Path(__file__).parents[2] / "docs/layout.md"
+
+
+def guide() -> list[tuple[str, str]]:
+    """Return the blocks of the administrator's guide: the side that they are for, and a script."""
+    text = GUIDE.read_text("utf-8")
+    blocks = re.findall(r"<!-- (near|far) -->\n```console\n(.*?)```", text, re.DOTALL)
+    return [(side, re.sub(r"^\$ ", "", script, flags=re.MULTILINE)) for side, script in blocks]
+
+
+def test_the_guide(near: Near, tmp_path: Path) -> None:
+    """Every line of it, the near ones here, the far ones where there is nothing, in their order."""
+    blocks = guide()
+    assert [side for side, _ in blocks] == ["near", "near", "far", "far", "far", "near"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    for name in ("orchard", "cellar"):
+        shutil.copytree(near.project, here / name)
+    shutil.copy(near.folder / "old.txt", here / "extras.txt")
+    shim = tmp_path / "bin/envpack"
+    shim.parent.mkdir()
+    program = "from envpack.cli import main; main()"
+    shim.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{program}' \"$@\"\n")
+    shim.chmod(0o755)
+    path = os.pathsep.join([str(shim.parent), str(Path(uv_program()).parent), os.environ["PATH"]])
+    env = {**near.environment, "PATH": path, "PYTHONPATH": source_path()}
+    far = Far("trixie", there, near.layout)
+    lasting = ""
+    for side, script in blocks:
+        if side == "near":
+            call(["sh", "-euc", script], cwd=here, env=env)
+            continue
+        if not (there / "site.tar").exists():
+            shutil.move(here / "site.tar", there / "site.tar")
+        out = far.ok(lasting + script)
+        lasting += "".join(line for line in script.splitlines(True) if line.startswith("export "))
+    assert "cpython-3.12" in out
+    assert (there / "fruit/dist/fruit-0.1.0-py3-none-any.whl").is_file()
+    assert not list((here / "site/packages").glob("nothing*"))
+
+
+def test_what_somebody_patched(near: Near, lab: Lab, tmp_path: Path) -> None:
+    """An environment's patched package, and a compiled one, are what the far side gets."""
+    env = tmp_path / "v"
+    python = lab.managed("3.12").executable
+    call([uv_program(), "venv", "-q", "--python", python, env], env=near.environment)
+    words: list[str | Path] = [uv_program(), "pip", "install", "-q", "--python", env]
+    call([*words, "numpy", "rich==13.7.0", "--link-mode", "copy"], env=near.environment)
+    (module,) = env.glob("lib/python3.12/site-packages/rich/__init__.py")
+    module.write_text(module.read_text("utf-8") + "PATCHED = True\n", encoding="utf-8")
+    make: list[str | Path] = ["layout", "--json", "-o", tmp_path / "site", "--from-env", env]
+    told = json.loads(envpack([*make, "--no-seed"], env=near.environment, cwd=tmp_path))
+    assert [path.split("-")[0] for path in told["patched"]] == ["packages/rich"]
+    far = Far("bookworm", tmp_path / "home", tmp_path / "site")
+    script = """
+    "$1/bin/uv" init -q --python 3.12 fruit
+    cd fruit
+    "$1/bin/uv" add -q rich numpy
+    "$1/bin/uv" run -q python -c 'import numpy, rich; print(rich.PATCHED, numpy.arange(3).sum())'
+    """
+    assert far.ok(script) == "True 3\n"
+
+
+def test_no_space(near: Near) -> None:
+    """One sentence, and nothing is left."""
+    words = [sys.executable, "-c", "from envpack.cli import main; main()", "layout", "-q"]
+    words += ["--project", str(near.project), "--no-uv", "--no-seed", "-o", "/mnt/L"]
+    bwrap = [require(tool, "bwrap"), "--dev-bind", "/", "/", "--size", str(30 << 20)]
+    done = subprocess.run(
+        [
+            *bwrap,
+            "--tmpfs",
+            "/mnt",
+            "sh",
+            "-c",
+            '"$@"; code=$?; ls -A /mnt; exit $code',
+            "sh",
+            *words,
+        ],
+        env={**near.environment, "PYTHONPATH": source_path()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    error = done.stderr.splitlines()[0]
+    assert error.startswith("error: ")
+    assert "No space left on" in error or "no space is left" in error, done.stderr
+    assert done.stdout in {"", ".L.part\n"}
