@@ -265,6 +265,18 @@ def test_update_of_a_changed_lock(project: Path, shelf: Path, tmp_path: Path) ->
     assert files(folder / "simple") == ["index.html", "tool/index.html"]
 
 
+def test_what_was_not_named_again(project: Path, tmp_path: Path) -> None:
+    """Of another platform it has nothing, which is said."""
+    folder = tmp_path / "L"
+    layout(folder, projects=[project], platforms=["linux"])
+    wanted = requirements(tmp_path, "tool")
+    report = layout(folder, requirements=[wanted], platforms=["windows"], update=True)
+    assert report.warnings == (
+        "`demo` was not named now: what is new of platforms and Pythons lacks it",
+    )
+    assert WINDOWS not in dists(folder)
+
+
 def test_a_file_that_is_gone_comes_back(project: Path, tmp_path: Path) -> None:
     """An update sees what was removed."""
     folder = tmp_path / "L"

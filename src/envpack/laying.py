@@ -20,6 +20,8 @@ from envpack.errors import OutputFault, UsageError
 from envpack.layout_files import projects
 from envpack.layout_grid import Grid, pythons_of
 from envpack.layout_inputs import (
+    PROJECT,
+    REQUIREMENTS,
     Environments,
     Files,
     Wish,
@@ -41,7 +43,7 @@ from envpack.options import DEFAULT_MTIME
 from envpack.output import check_output, written_aside
 from envpack.parallel import Pool
 from envpack.platforms import Python, platforms_named, pythons_named
-from envpack.programs import PYTHON, UV
+from envpack.programs import PYTHON, UV, sha256_of
 from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
@@ -214,7 +216,10 @@ class _Run:
 
     def is_settled(self, old: Layout, wishes: Sequence[AnyWish]) -> bool:
         """Say whether the layout holds all that is wanted already."""
-        if self.prune or self.given or self.grid.pairs != old.about["targets"]:
+        if self.prune or self.grid.pairs != old.about["targets"]:
+            return False
+        there = {file.sha256 for file in old.files if file.role == PYTHON}
+        if not all(sha256_of(archive.path) in there for archive in self.given):
             return False
         roles = {file.role for file in old.files}
         if (self.python and PYTHON not in roles) or (self.with_uv and UV not in roles):
@@ -245,6 +250,13 @@ class _Run:
                 stock.bring_environment(wish)
             else:
                 stock.bring(wish, _folder(scratch, f"bring-{number}"))
+        if old is not None and old.about["targets"] != self.grid.pairs:
+            named = {(wish.kind, wish.name) for wish in wishes}
+            stock.notes += [
+                f"`{each.name}` was not named now: what is new of platforms and Pythons lacks it"
+                for each in stock.inputs
+                if (each.kind, each.name) not in named and each.kind in {PROJECT, REQUIREMENTS}
+            ]
         stock.bring_programs(
             python=self.python, given=self.given, uv=self.with_uv, uv_version=self.uv_version
         )

@@ -19,6 +19,7 @@ from packaging.utils import (
 from envpack.errors import UsageError
 from envpack.lock import Locked, LockFile, Scope, compiled, export
 from envpack.platforms import Python, Target
+from envpack.programs import sha256_of
 from envpack.rebuilt import Installed, installed_in
 from envpack.uv import Uv
 from envpack.wheelhouse import PYLOCK, write_text
@@ -80,8 +81,7 @@ def of_wheels(path: str) -> Files:
     digests = []
     for each in paths:
         named(each)
-        with open(each, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        digests.append(sha256_of(each))
     name = os.path.basename(os.path.abspath(path))
     return Files(WHEEL, name, key_of(digests, (), ()), tuple(paths))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from envpack.layout_inputs import PROJECT, SEED, Environments, Files, Wish, name
 from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout
 from envpack.listener import Listener
 from envpack.lock import Scope
-from envpack.programs import PYTHON, UV, bring_pythons, bring_uvs, check_given, copy_file
+from envpack.programs import PYTHON, UV, bring_pythons, bring_uvs, check_given, copy_file, sha256_of
 from envpack.python_archive import PythonArchive
 from envpack.uv import Uv
 from envpack.wanted import Wanted
@@ -97,8 +96,7 @@ class Stock:
         found = []
         for path in files.paths:
             name, version = named(path)
-            with open(path, "rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = sha256_of(path)
             place = f"{PACKAGES}/{os.path.basename(path)}"
             there = self.files.get(place)
             if there is not None and there.sha256 != digest:
@@ -123,8 +121,7 @@ class Stock:
             path = os.path.join(self.folder, *place.split("/"))
             one.write(f"{path}.part")
             os.replace(f"{path}.part", path)
-            with open(path, "rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = sha256_of(path)
             size = os.path.getsize(path)
             origin = Origin(environment=environment.name, patched=one.patched)
             found.append(Stored(place, one.name, one.version, digest, size, origin))

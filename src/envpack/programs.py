@@ -251,7 +251,7 @@ def _copied(
     """Copy an archive that was given into the folder, and say whether it was not there yet."""
     given = name = os.path.basename(archive.path)
     if named_for_cache:
-        name = f"{_sha256(archive.path)[:9]}-{_UNUSUAL.sub('-', given)}"
+        name = f"{sha256_of(archive.path)[:9]}-{_UNUSUAL.sub('-', given)}"
     path = os.path.join(folder, *place.split("/"), name)
     fresh = not _same(path, archive.path)
     if fresh:
@@ -260,7 +260,7 @@ def _copied(
         path=f"{place}/{name}",
         name=archive.key,
         version=archive.version,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         size=os.path.getsize(path),
         origin=Origin(path=given),
         role=PYTHON,
@@ -283,12 +283,13 @@ def copy_file(source: str, path: str) -> None:
 
 def _same(one: str, other: str) -> bool:
     try:
-        return os.path.samefile(one, other) or _sha256(one) == _sha256(other)
+        return os.path.samefile(one, other) or sha256_of(one) == sha256_of(other)
     except OSError:
         return False
 
 
-def _sha256(path: str) -> str:
+def sha256_of(path: str) -> str:
+    """Return the sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -322,7 +323,7 @@ def _fetch_python(uv: Uv, folder: str, key: str, place: str) -> Stored:
 
 def _kept(folder: str, source: str, path: str, name: str, version: str, role: str) -> Stored:
     """Move a finished file to its place in the folder."""
-    digest = _sha256(source)
+    digest = sha256_of(source)
     place = os.path.join(folder, *path.split("/"))
     try:
         os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -355,7 +356,7 @@ def _intact(folder: str, record: Record | None, role: str) -> Sequence[Stored]:
         if file.role != role:
             continue
         with suppress(OSError):
-            if _sha256(os.path.join(folder, *file.path.split("/"))) == file.sha256:
+            if sha256_of(os.path.join(folder, *file.path.split("/"))) == file.sha256:
                 found.append(file)
     return found
 

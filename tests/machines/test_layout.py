@@ -17,7 +17,7 @@ import pytest
 
 from .lab.interpreters import Standalone, downloads_json, standalone, uv_environment
 from .lab.missing import require
-from .lab.orchard import sums
+from .lab.orchard import SAYS, plant, served, sums
 from .lab.roots import root
 from .lab.sandbox import USER, Sandbox
 from .lab.session import Lab
@@ -520,3 +520,25 @@ def test_no_space(near: Near) -> None:
     assert error.startswith("error: ")
     assert "No space left on" in error or "no space is left" in error, done.stderr
     assert done.stdout in {"", ".L.part\n"}
+
+
+def test_every_kind_of_source(lab: Lab, tmp_path: Path) -> None:
+    """Repositories, URLs and sdists become wheels of the index, which `sync` takes for them."""
+    with served(tmp_path / "served") as url:
+        env = uv_environment(lab.managed("3.12").install_dir, {})
+        project = plant(tmp_path / "project", url, env)
+        words: list[str | Path] = ["layout", "--json", "-o", tmp_path / "site", "--python", "3.12"]
+        words += ["--python-archive", require(standalone, "3.12").archive, "--project", project]
+        told = json.loads(envpack(words, env=env, cwd=tmp_path))
+    assert told["lacking"] == []
+    check: list[str | Path] = ["layout", "check", "--json", tmp_path / "site"]
+    found = json.loads(envpack([*check, "--project", project], env=env, cwd=tmp_path))
+    assert (found["findings"], found["missing"]) == ([], [])
+    before = sums(project)
+    (tmp_path / "home").mkdir()
+    far = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    offline: list[str | Path] = [require(tool, "bwrap"), "--dev-bind", "/", "/", "--unshare-net"]
+    envpack(["sync", tmp_path / "site", "--configure"], env=far, cwd=project, before=offline)
+    uv = tmp_path / "site/libexec/uv-x86_64-unknown-linux-musl"
+    assert call([*offline, uv, "run", "--locked", "orchard"], cwd=project, env=far) == SAYS
+    assert sums(project) == before
