@@ -169,6 +169,22 @@ def test_several_versions(project: Path, shelf: Path, tmp_path: Path) -> None:
     assert resolved(folder, "plain<3") == "plain==2.0\n"
 
 
+def test_two_inputs_of_one_name(project: Path, tmp_path: Path) -> None:
+    """Each is known by itself, so that neither is news the next time."""
+    del project
+    wanted = []
+    for number, name in enumerate(("tool", "plain")):
+        (tmp_path / f"{number}").mkdir()
+        wanted.append(requirements(tmp_path / f"{number}", name))
+    report = layout(tmp_path / "L", requirements=wanted, platforms=["linux"])
+    assert report.inputs == ("r0.txt", "r0.txt#2")
+    before = inodes(tmp_path / "L")
+    layout(tmp_path / "L", requirements=wanted, update=True)
+    assert inodes(tmp_path / "L") == before
+    report = layout(tmp_path / "L", requirements=wanted, update=True, prune=True)
+    assert (report.removed, len(dists(tmp_path / "L"))) == ((), 2)
+
+
 def test_two_files_of_one_name(project: Path, shelf: Path, tmp_path: Path) -> None:
     """Another file under a name that is taken is refused; the layout stays as it was."""
     folder = tmp_path / "L"
@@ -257,7 +273,7 @@ def test_update_of_a_changed_lock(project: Path, shelf: Path, tmp_path: Path) ->
     assert {PLAIN, "plain-2.0-py3-none-any.whl"} <= set(dists(folder))
     (folder / "notes.txt").write_text("mine\n")
     report = layout(folder, projects=[project], update=True, prune=True)
-    assert report.removed == (f"packages/{PLAIN}", f"packages/{PLAIN}.metadata")
+    assert report.removed == (f"packages/{PLAIN}",)
     assert PLAIN not in dists(folder)
     assert (folder / "notes.txt").is_file()
     report = layout(folder, requirements=[extra], update=True, prune=True)

@@ -82,8 +82,9 @@ def test_killed_at_any_point(
 def test_what_was_fetched_is_kept(project: Path, server: IndexServer, tmp_path: Path) -> None:
     """If one file cannot be had, there is no layout; the next run fetches only what lacks."""
     server.faults[f"/files/{PLAIN}"] = Fault(status=404)
-    with pytest.raises(FetchFault, match=PLAIN.replace(".", r"\.")):
+    with pytest.raises(FetchFault, match=PLAIN.replace(".", r"\.")) as caught:
         layout(tmp_path / "L", projects=[project])
+    assert (caught.value.hint or "").endswith("what came is kept in `.L.part`, for the next run")
     assert not (tmp_path / "L").exists()
     server.faults.clear()
     server.requests.clear()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from envpack.errors import FetchFault, OutputFault
 
 _DIRECTORY = 0o755
+_WRITABLE = 0o300
 _AT_FDCWD = -100
 _EXCHANGE = 2
 """`AT_FDCWD` and `RENAME_EXCHANGE` of renameat2(2)."""
@@ -31,10 +32,11 @@ class Aside:
         """Link what is at the target into the new folder."""
         _link_tree(self.target, self.path)
 
-    def drop_others(self, kept: Collection[str], before: Collection[str]) -> tuple[str, ...]:
+    def drop_others(self, kept: Collection[str], before: Collection[str] | None) -> tuple[str, ...]:
         """Remove what is neither `kept` nor somebody else's; return the names of `before` that go.
 
-        What lies at the target and is not of `before` is somebody else's, and stays.
+        What was taken over and is not of `before` is somebody else's, and stays; with None nothing
+        was taken over.
         """
         wanted, gone = set(kept), []
         for folder, folders, files in os.walk(self.path, topdown=False):
@@ -43,9 +45,9 @@ class Aside:
                 path = os.path.normpath(os.path.join(below, name)).replace(os.sep, "/")
                 if path in wanted:
                     continue
-                if path in before:
+                if before is not None and path in before:
                     gone.append(path)
-                elif os.path.lexists(os.path.join(self.target, path)):
+                elif before is not None and os.path.lexists(os.path.join(self.target, path)):
                     continue
                 os.unlink(os.path.join(folder, name))
             if folder != self.path:
@@ -82,7 +84,9 @@ def aside(target: str) -> Iterator[Aside]:
             lock = _locked(path, target)
         with _faults(target):
             yield Aside(target, path)
-    except FetchFault:
+    except FetchFault as fault:
+        kept = f"what came is kept in `{os.path.basename(path)}`, for the next run"
+        fault.hint = f"{fault.hint}; {kept}" if fault.hint else kept
         raise
     except BaseException:
         if lock >= 0:
@@ -148,10 +152,8 @@ def _exchange(one: str, other: str) -> None:
 
 def _remove_tree(path: str) -> None:
     """Remove a folder, those that cannot be written to included."""
-    for folder, folders, _ in os.walk(path):
-        for name in folders:
-            inner = os.path.join(folder, name)
-            if not os.path.islink(inner):
-                with suppress(OSError):
-                    os.chmod(inner, _DIRECTORY)
+    for folder, _, _ in os.walk(path):
+        if os.stat(folder).st_mode & _WRITABLE != _WRITABLE:
+            with suppress(OSError):
+                os.chmod(folder, _DIRECTORY)
     shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,6 @@ import posixpath
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from envpack.archive import format_for
 from envpack.aside import Aside, aside
@@ -22,9 +21,11 @@ from envpack.layout_grid import Grid, pythons_of
 from envpack.layout_inputs import (
     PROJECT,
     REQUIREMENTS,
+    AnyWish,
     Environments,
     Files,
     Wish,
+    distinct,
     of_environment,
     of_project,
     of_requirements,
@@ -48,8 +49,6 @@ from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
 from envpack.wheelhouse import RECORD
-
-AnyWish: TypeAlias = Wish | Files | Environments
 
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.zst", ".tar", ".zip")
 
@@ -121,6 +120,7 @@ def layout(
         scratch = os.path.realpath(holder)
         wishes: list[AnyWish] = [*run.wishes(locks, files, scratch, seeds=seeds), *extras]
         wishes += [environment for environment, _ in found]
+        wishes = distinct(wishes)
         if old is not None and run.is_settled(old, wishes):
             return run.unchanged(old)
         with aside(target) as place:
@@ -273,7 +273,7 @@ class _Run:
         )
         writer = Writer(place.path, layout, old, trees=trees)
         layout = writer.write()
-        before_names = {*old.made, *(file.path for file in old.files)} if old else set()
+        before_names = {*old.made, *(file.path for file in old.files)} if old else None
         removed = place.drop_others({*writer.names, RECORD, SUMS}, before_names)
         return self._report(layout, stock, removed)
 
@@ -305,7 +305,7 @@ class _Run:
             fetched=stock.fetched,
             built=stock.built,
             added=tuple(file.path for file in layout.files if file.path not in before),
-            removed=tuple(path for path in removed if path.startswith(f"{PACKAGES}/")),
+            removed=tuple(path for path in removed if path in before),
             patched=tuple(file.path for file in layout.files if file.origin.patched),
             lacking=tuple(stock.lacking),
             warnings=tuple(dict.fromkeys(stock.notes)),

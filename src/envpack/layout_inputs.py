@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -67,6 +69,20 @@ class Environments:
     name: str
     key: str
     installed: tuple[Installed, ...]
+
+
+AnyWish: TypeAlias = Wish | Files | Environments
+
+
+def distinct(wishes: Sequence[AnyWish]) -> list[AnyWish]:
+    """Return the wishes with names of their own: of equal ones the second ends in `#2`."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for wish in wishes:
+        seen[wish.kind, wish.name] += 1
+        number = seen[wish.kind, wish.name]
+        found.append(wish if number == 1 else replace(wish, name=f"{wish.name}#{number}"))
+    return found
 
 
 def of_wheels(path: str) -> Files:

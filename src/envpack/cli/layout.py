@@ -210,13 +210,16 @@ def _lines(report: LayoutReport, *, verbose: bool) -> list[str]:
         (len(report.removed), "removed"),
     ]
     done = ", ".join(f"{number} {word}" for number, word in parts if number) or "nothing new"
-    pythons = len(report.pythons)
-    lines = [
-        f"Laid out {report.output}: {report.packages} packages in {report.files} files,"
-        f" {pythons} {'Python' if pythons == 1 else 'Pythons'},"
-        f" {console.human(report.size)} ({done})"
-    ]
+    held = (
+        f"{_counted(report.packages, 'package')} in {_counted(report.files, 'file')},"
+        f" {_counted(len(report.pythons), 'Python')}"
+    )
+    lines = [f"Laid out {report.output}: {held}, {console.human(report.size)} ({done})"]
     if verbose:
         lines += [f"  {path}" for path in report.added]
         lines += [f"  removed {path}" for path in report.removed]
     return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
