@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from envpack.download_report import DownloadReport
     from envpack.downloading import download
     from envpack.editable import EditableMode
+    from envpack.laying import layout
+    from envpack.layout_check import LayoutCheck, check_layout
+    from envpack.layout_report import LayoutReport
     from envpack.listener import Listener
     from envpack.lock import Scope
     from envpack.native_host import BundleLibs
@@ -37,6 +40,8 @@ __all__ = [
     "EditableMode",
     "EnvpackError",
     "Filter",
+    "LayoutCheck",
+    "LayoutReport",
     "LinkMode",
     "Listener",
     "PackReport",
@@ -45,7 +50,9 @@ __all__ = [
     "SyncReport",
     "__version__",
     "bundle",
+    "check_layout",
     "download",
+    "layout",
     "pack",
     "sync",
     "unbundle",
@@ -60,6 +67,8 @@ _HOMES = {
     "DownloadReport": "download_report",
     "EditableMode": "editable",
     "Filter": "select",
+    "LayoutCheck": "layout_check",
+    "LayoutReport": "layout_report",
     "LinkMode": "options",
     "Listener": "listener",
     "PackReport": "report",
@@ -67,7 +76,9 @@ _HOMES = {
     "StrictError": "packing",
     "SyncReport": "syncing",
     "bundle": "bundling",
+    "check_layout": "layout_check",
     "download": "downloading",
+    "layout": "laying",
     "pack": "packing",
     "sync": "syncing",
     "unbundle": "unbundling",

@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from packaging.pylock import (
 )
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from envpack.acquired import Acquired, Lacking
 from envpack.builds import BuildFault, Recipe, Workshop
 from envpack.choice import Choice, Lack
 from envpack.errors import ProjectFault
@@ -41,41 +42,6 @@ class Fetch(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """A package that a target will not find a wheel of; `sdist` is the path of what is there."""
-
-    name: str
-    version: str
-    targets: tuple[Target, ...]
-    why: str
-    sdist: str = ""
-
-
-@dataclass(slots=True)
-class Acquired:
-    """What became of the choices: packages in the lock's order, and what is lacking.
-
-    `notes` are sentences about logins that could not be read.
-    """
-
-    packages: tuple[Listed, ...]
-    lacking: tuple[Lacking, ...]
-    fetched: int = 0
-    built: int = 0
-    build_packages: tuple[Listed, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def add_build(self, more: Acquired) -> None:
-        """Add what only builds need."""
-        known = {(one.name, one.version, str(one.marker)) for one in self.build_packages}
-        fresh = [p for p in more.packages if (p.name, p.version, str(p.marker)) not in known]
-        self.build_packages = (*self.build_packages, *fresh)
-        self.lacking = (*self.lacking, *more.lacking)
-        self.fetched += more.fetched
-        self.built += more.built
-
-
 @dataclass(slots=True)
 class _Item:
     """One package of the lock on its way."""
@@ -93,6 +59,8 @@ class Acquirer:
 
     `previous` is what the folder held before, whose builds serve again. `build` is whether
     anything is built, and `keep_sdists` whether an sdist stays beside the wheel made of it.
+    `wheels` and `sdists` are the names of the folder's directories. `taken` has the sha256 of files
+    that others need as they are, by their paths.
     """
 
     folder: str
@@ -106,6 +74,9 @@ class Acquirer:
     keep_sdists: bool
     say: Callable[[str], None]
     version: str
+    wheels: str = WHEELS
+    sdists: str = SDISTS
+    taken: Mapping[str, str] = field(default_factory=dict)
 
     def acquire(self, choices: Sequence[Choice], lacks: Sequence[Lack]) -> Acquired:
         """Fetch, then build; raises FetchFault, BuildFault, ProjectFault."""
@@ -155,7 +126,17 @@ class Acquirer:
             name = source.filename
         if not name or "\\" in name or name.startswith("."):
             raise ProjectFault(f"the lock names a file `{name}`, which is no distribution")
-        return f"{WHEELS if _is_wheel(name) else SDISTS}/{name}"
+        place = f"{self.wheels if _is_wheel(name) else self.sdists}/{name}"
+        self._claim(place, source.hashes.get("sha256", ""))
+        return place
+
+    def _claim(self, place: str, sha256: str) -> None:
+        """Raise ProjectFault if the place is another file's."""
+        if self.taken.get(place, sha256) != sha256 != "":
+            raise ProjectFault(
+                f"there are two different files `{posixpath.basename(place)}`, and one is here",
+                hint="put the projects that want them into folders of their own",
+            )
 
     def _take(self, choice: Choice, item: _Item, fetched: dict[str, Fetched]) -> None:
         """Note a file that is there now."""
@@ -295,12 +276,13 @@ class Acquirer:
     def _store(self, path: str, choice: Choice, recipe: Recipe, python: str) -> Stored:
         """Move a wheel that was built into the folder."""
         file = os.path.basename(path)
-        place = f"{WHEELS}/{file}"
-        target = os.path.join(self.folder, WHEELS, file)
+        place = f"{self.wheels}/{file}"
+        target = os.path.join(self.folder, self.wheels, file)
+        with open(path, "rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        self._claim(place, digest)
         shutil.move(path, f"{target}.part")
         os.replace(f"{target}.part", target)
-        with open(target, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         return Stored(
             path=place,
             name=str(choice.package.name),

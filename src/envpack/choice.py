@@ -6,7 +6,7 @@ one stops at the first package without a fitting file, here every package has it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -66,12 +66,18 @@ def targets_of(
 
 
 def choose(
-    pylock: Pylock, targets: Sequence[Target], *, every: Sequence[Python] = (), sdists: bool = False
+    pylock: Pylock,
+    targets: Sequence[Target],
+    *,
+    every: Sequence[Python] = (),
+    sdists: bool = False,
+    closure: bool = False,
 ) -> tuple[tuple[Choice, ...], tuple[Lack, ...]]:
     """Return what the targets take, in the lock's order, and what they lack.
 
     All wheels that one of the Pythons `every` can take go along, whatever their platform, and with
-    `sdists` every sdist.
+    `sdists` every sdist. With `closure` each package has a file for each Python, be it another
+    platform's: a resolver that looks at all platforms reads its metadata.
     """
     takers: dict[tuple[int, int], list[Target]] = {}
     lacks: dict[tuple[int, Target], None] = {}
@@ -89,6 +95,13 @@ def choose(
         for at, source in enumerate(_sources(package)):
             if _goes_along(source, pythons, sdists=sdists and wanted):
                 takers.setdefault((index, at), [])
+    if closure:
+        pythons = tuple(dict.fromkeys([*(target.python for target in targets), *every]))
+        for index, package in enumerate(pylock.packages):
+            sources = _sources(package)
+            there = {at for found, at in takers if found == index}
+            for at in _completing(sources, there, pythons):
+                takers.setdefault((index, at), [])
     choices = (
         Choice(pylock.packages[index], _sources(pylock.packages[index])[at], tuple(wanting))
         for (index, at), wanting in sorted(takers.items())
@@ -101,6 +114,30 @@ def _goes_along(source: Source, pythons: Iterable[Python], *, sdists: bool) -> b
     if isinstance(source, PackageWheel):
         return any(_suits(source, python) for python in pythons)
     return sdists and isinstance(source, PackageSdist)
+
+
+def _completing(
+    sources: Sequence[Source], there: set[int], pythons: Sequence[Python]
+) -> Iterator[int]:
+    """Yield the places of small files that are missing for one of the Pythons to have any."""
+    wheels = [
+        (
+            all(tag.platform != "any" for tag in parse_wheel_filename(source.filename)[-1]),
+            source.size or 0,
+            at,
+            source,
+        )
+        for at, source in enumerate(sources)
+        if isinstance(source, PackageWheel)
+    ]
+    wheels.sort(key=lambda each: each[:3])
+    for python in pythons:
+        fitting = [at for *_, at, wheel in wheels if _suits(wheel, python)]
+        if fitting and there.isdisjoint(fitting):
+            there.add(fitting[0])
+            yield fitting[0]
+    if not there and sources and isinstance(sources[-1], PackageWheel | PackageSdist):
+        yield len(sources) - 1
 
 
 def _sources(package: Package) -> tuple[Source, ...]:

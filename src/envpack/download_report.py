@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from envpack.acquire import Lacking
+from envpack.acquired import Lacking
 from envpack.wheelhouse import Stored
 
 _SCHEMA = "envpack.download/1"
@@ -41,16 +41,7 @@ class DownloadReport:
             "fetched": self.fetched,
             "built": self.built,
             "removed": list(self.removed),
-            "lacking": [
-                {
-                    "name": lack.name,
-                    "version": lack.version,
-                    "targets": [str(target) for target in lack.targets],
-                    "why": lack.why,
-                    "sdist": lack.sdist or None,
-                }
-                for lack in self.lacking
-            ],
+            "lacking": [lack.to_json() for lack in self.lacking],
             "warnings": list(self.warnings),
             "size": self.size,
             "resolved": self.resolved,

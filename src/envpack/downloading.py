@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-from packaging.pylock import PackageDirectory
-
-from envpack.acquire import Acquired, Acquirer
-from envpack.build_requires import build_requirements, resolved, sources_of
-from envpack.builds import Workshop
-from envpack.choice import Choice, choose, targets_of
+from envpack.acquired import Acquired
+from envpack.bringing import Bringer
+from envpack.choice import targets_of
 from envpack.download_report import DownloadReport
-from envpack.errors import FetchFault, OutputFault, ProjectFault, UsageError
-from envpack.fetch import Fetched, fetch_all
-from envpack.fetch import Source as File
-from envpack.indexes import Logins
+from envpack.errors import OutputFault, UsageError
 from envpack.listener import Listener, Silent
 from envpack.lock import (
     Locked,
@@ -32,18 +25,15 @@ from envpack.lock import (
     Scope,
     check_fresh,
     compiled,
+    default_python,
     export,
     find_lock,
-    project_python,
     supported_environments,
 )
-from envpack.network import Network
-from envpack.parallel import Pool
-from envpack.platforms import current, platforms_named, pythons_named
+from envpack.platforms import platforms_named, pythons_named
 from envpack.programs import Brought, bring_pythons, bring_uvs, check_given
 from envpack.python_archive import PythonArchive, archives_in
-from envpack.uv import Uv, inherited_environment
-from envpack.uv_config import read_config
+from envpack.uv import Uv
 from envpack.version import VERSION
 from envpack.wanted import Wanted
 from envpack.wheelhouse import (
@@ -54,7 +44,6 @@ from envpack.wheelhouse import (
     SDISTS,
     WHEELS,
     Record,
-    Stored,
     pylock_text,
     read_record,
     record_text,
@@ -64,20 +53,6 @@ from envpack.wheelhouse import (
 )
 
 _ANOTHER = "name another folder with -o"
-_FETCHERS = 8
-"""Files under way at a time; an index answers late rather than slowly."""
-
-
-@dataclass(slots=True)
-class _Counter:
-    """Adds up bytes for the listener."""
-
-    listener: Listener
-    size: int = 0
-
-    def __call__(self, size: int) -> None:
-        self.size += size
-        self.listener.tick(0, self.size)
 
 
 def download(
@@ -124,7 +99,7 @@ def download(
         check_fresh(uv, lock)
     told = _project_words(lock, files)
     previous = _previous(folder, told)
-    words = words or pythons_named([_default_python(uv, lock)])
+    words = words or pythons_named([default_python(uv, lock)])
     targets = targets_of(named, words, supported_environments(lock))
     every = words if named is None else ()
     wanted = Wanted(
@@ -190,80 +165,17 @@ class _Run:
 
     def acquired(self, locked: Locked, scratch: str) -> Acquired:
         """Choose, fetch and build."""
-        wanted, lock = self.wanted, self.lock
-        choices, lacks = choose(
-            locked.pylock, wanted.targets, every=wanted.every, sdists=wanted.sdists
-        )
-        for lack in lacks:
-            if lack.target.python not in wanted.every:
-                raise ProjectFault(
-                    f"`{lack.package.name}` {lack.package.version} has no wheel for {lack.target},"
-                    " and the lock names no sdist of it"
-                )
         self._make_folders()
-        project = lock.project if lock else None
-        config = read_config(lock.root if lock else os.path.abspath("."), inherited_environment())
-        logins, network = Logins.of(config, lambda: self.uv), Network.of(config)
-        with Pool(self.jobs) as pool:
-            acquirer = Acquirer(
-                folder=self.folder,
-                base=locked.base,
-                root=lock.root if lock else locked.base,
-                workshop=Workshop(self.uv, current(), scratch, project),
-                fetch=partial(self._fetch, logins=logins, network=network),
-                pool=pool,
-                previous=self.previous,
-                build=self.build,
-                keep_sdists=wanted.sdists,
-                say=self.listener.say,
-                version=self.uv.version(),
-            )
-            acquired = acquirer.acquire(choices, lacks)
-            if wanted.build_deps and lock is not None:
-                self._add_build_deps(acquirer, locked, choices, acquired)
-        acquired.notes = tuple(dict.fromkeys(logins.notes))
-        return acquired
-
-    def _add_build_deps(
-        self, acquirer: Acquirer, locked: Locked, choices: Sequence[Choice], acquired: Acquired
-    ) -> None:
-        """Bring what the members of the workspace and local dependencies are built with."""
-        wanted, packages = self.wanted, locked.pylock.packages
-        python = min((t.python for t in wanted.targets), key=lambda each: each.release)
-        local = {str(package.name) for package in packages if package.directory is not None}
-        local |= sources_of(self.lock.root) if self.lock else set()
-        folders = [
-            os.path.normpath(os.path.join(locked.base, choice.source.path))
-            for choice in choices
-            if isinstance(choice.source, PackageDirectory)
-        ]
-        for folder in dict.fromkeys(folders):
-            self.listener.say(f"Asking what {os.path.basename(folder)} is built with")
-            names = build_requirements(acquirer.workshop, folder, python, local)
-            if not names:
-                continue
-            found = resolved(acquirer.workshop, names, python)
-            picked, lacks = choose(
-                found.pylock, wanted.targets, every=wanted.every, sdists=wanted.sdists
-            )
-            more = acquirer.acquire(picked, lacks)
-            acquired.add_build(more)
-
-    def _fetch(
-        self, files: Sequence[File], *, logins: Logins, network: Network
-    ) -> dict[str, Fetched]:
-        self.listener.planned(len(files), sum(file.size or 0 for file in files))
-        try:
-            return fetch_all(
-                files,
-                credentials=logins,
-                network=network,
-                jobs=self.jobs or _FETCHERS,
-                tick=_Counter(self.listener),
-            )
-        except FetchFault as fault:
-            fault.hint = "; ".join(dict.fromkeys(logins.notes)) or fault.hint
-            raise
+        bringer = Bringer(
+            uv=self.uv,
+            folder=self.folder,
+            wanted=self.wanted,
+            previous=self.previous,
+            build=self.build,
+            jobs=self.jobs,
+            listener=self.listener,
+        )
+        return bringer.bring(locked, self.lock, scratch)
 
     def _make_folders(self) -> None:
         """Make the folder, marked as what it is: builds of a project around it pass it over."""
@@ -291,7 +203,7 @@ class _Run:
 
     def finished(self, locked: Locked, acquired: Acquired, programs: Brought) -> DownloadReport:
         """Write what says what the folder holds, last of all, and remove what is left over."""
-        files = (*_files(acquired), *programs.files)
+        files = (*acquired.files(), *programs.files)
         requires = locked.pylock.requires_python
         about = {
             "envpack": VERSION,
@@ -327,17 +239,6 @@ class _Run:
         )
 
 
-def _files(acquired: Acquired) -> Iterator[Stored]:
-    """Yield every file once; what a lock names is not what only builds need."""
-    seen: set[str] = set()
-    for role, packages in (("", acquired.packages), ("build", acquired.build_packages)):
-        for package in packages:
-            for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
-                if file.path not in seen:
-                    seen.add(file.path)
-                    yield replace(file, role=role)
-
-
 def _project_words(lock: LockFile | None, requirements: Sequence[str]) -> dict[str, Any]:
     """Return how envpack.json names what the folder belongs to."""
     if lock is None:
@@ -362,11 +263,3 @@ def _previous(folder: str, told: dict[str, Any]) -> Record | None:
         name = (before or {}).get("name") or "other requirements"
         raise OutputFault(f"`{folder}` holds the distributions of `{name}`", hint=_ANOTHER)
     return previous if "targets" in previous.about else None
-
-
-def _default_python(uv: Uv, lock: LockFile | None) -> str:
-    if lock is not None:
-        version = project_python(uv, lock)
-    else:
-        version = uv.run("find a Python", ["python", "find", "--show-version", "--no-project"])
-    return ".".join(version.strip().split(".")[:2])

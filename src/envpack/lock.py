@@ -183,6 +183,15 @@ def project_python(uv: Uv, lock: LockFile) -> str:
     return uv.run("find the project's Python", args).strip()
 
 
+def default_python(uv: Uv, lock: LockFile | None) -> str:
+    """Return the minor version of the Python that uv takes for a project, or without one."""
+    if lock is not None:
+        version = project_python(uv, lock)
+    else:
+        version = uv.run("find a Python", ["python", "find", "--show-version", "--no-project"])
+    return ".".join(version.strip().split(".")[:2])
+
+
 def requires_python(lock: LockFile) -> str:
     """Return the specifier of the lock's `requires-python`, "" if there is none."""
     value = read_toml(os.path.join(lock.root, "uv.lock")).get("requires-python", "")

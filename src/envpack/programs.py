@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ UV = "uv"
 _ARCHES = {"i686": "x86"}
 _UNFINISHED = ".programs.part"
 _INSTALL = ("python", "install", "--no-bin")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,14 @@ def bring_pythons(
     targets: Iterable[Target],
     previous: Record | None,
     given: Sequence[PythonArchive] = (),
+    *,
+    place: str = PYTHONS,
+    named_for_cache: bool = False,
 ) -> Brought:
     """Bring the interpreter of each target: a `given` one, else uv's; what is there stays.
 
-    Raises ProjectFault for one that uv does not have.
+    `place` is the folder's directory for them. Archives that are given keep their names, unless
+    they are `named_for_cache`, as uv's own are. Raises ProjectFault for one that uv does not have.
     """
     found: dict[str, Stored] = {}
     fetched = 0
@@ -78,10 +84,10 @@ def bring_pythons(
         archive = newest(key, given)
         stored = None if archive else _there(key, folder, previous)
         if archive is not None:
-            stored, fresh = _copied(archive, folder)
+            stored, fresh = _copied(archive, folder, place, named_for_cache=named_for_cache)
             fetched += fresh
         elif stored is None:
-            stored = _fetch_python(uv, folder, key)
+            stored = _fetch_python(uv, folder, key, place)
             fetched += 1
         found[stored.path] = stored
     return Brought(tuple(found.values()), fetched)
@@ -108,10 +114,16 @@ def check_given(
 
 
 def bring_uvs(
-    uv: Uv, folder: str, platforms: Iterable[Platform], previous: Record | None
+    uv: Uv,
+    folder: str,
+    platforms: Iterable[Platform],
+    previous: Record | None,
+    *,
+    place: str = UVS,
+    version: str = "",
 ) -> Brought:
-    """Let uv fetch itself, in its own version, for each platform."""
-    version = uv.version()
+    """Let uv fetch itself, in its own version or another, for each platform."""
+    version = version or uv.version()
     found: dict[str, Stored] = {}
     fetched = 0
     there = {file.name: file for file in _intact(folder, previous, UV) if file.version == version}
@@ -122,7 +134,7 @@ def bring_uvs(
             with _unfinished(folder) as scratch:
                 source = uv.static_uv(triple, scratch, version)
                 suffix = ".exe" if source.endswith(".exe") else ""
-                stored = _kept(folder, source, f"{UVS}/{name}{suffix}", name, version, UV)
+                stored = _kept(folder, source, f"{place}/{name}{suffix}", name, version, UV)
                 fetched += 1
         found[name] = stored
     return Brought(tuple(found.values()), fetched)
@@ -153,7 +165,8 @@ def install_python(
     what, args = f"install Python {best.version}", [*_INSTALL, "--offline", best.name]
     env = {"UV_PYTHON_DOWNLOADS": "manual"}
     if not best.origin.path:
-        uv.run(what, args, {**env, "UV_PYTHON_CACHE_DIR": os.path.join(folder, PYTHONS)})
+        place = os.path.dirname(os.path.join(folder, *best.path.split("/")))
+        uv.run(what, args, {**env, "UV_PYTHON_CACHE_DIR": place})
         return best.version
     with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as scratch:
         # Offline, uv looks for an archive only in its cache, by the hash and the URL's last part.
@@ -183,14 +196,25 @@ def cached_as(file: Stored) -> str:
 
 
 def downloads_json(file: Stored) -> str:
-    """Return uv's list of downloads with one archive alone.
+    """Return uv's list of downloads with one archive alone, which lies in a cache by itself."""
+    return json.dumps({file.name: _download(file, f"python{_suffix(file.path)}")})
+
+
+def downloads_beside(files: Iterable[Stored]) -> str:
+    """Return uv's list of downloads with archives that have the names of its cache."""
+    listed = {file.name: _download(file, file.file.partition("-")[2]) for file in files}
+    return json.dumps(listed, indent=1) + "\n"
+
+
+def _download(file: Stored, name: str) -> dict[str, object]:
+    """Return one entry of uv's list of downloads.
 
     Source: `crates/uv-python/download-metadata.json` in uv's repository.
     """
     implementation, version, system, arch, libc = file.name.split("-")
     number, _, variant = version.partition("+")
     parsed = Version(number)
-    entry = {
+    return {
         "name": implementation,
         "arch": {"family": arch, "variant": None},
         "os": "darwin" if system == "macos" else system,
@@ -199,12 +223,11 @@ def downloads_json(file: Stored) -> str:
         "minor": parsed.minor,
         "patch": parsed.micro,
         "prerelease": "".join(map(str, parsed.pre or ())),
-        "url": f"file:///python{_suffix(file.path)}",
+        "url": f"file:///{name}",
         "sha256": file.sha256,
         "variant": variant or None,
         "build": None,
     }
-    return json.dumps({file.name: entry})
 
 
 def _keys(targets: Iterable[Target]) -> list[str]:
@@ -223,46 +246,56 @@ def _there(key: str, folder: str, previous: Record | None) -> Stored | None:
     return next((file for file in there if _is_of(key, file.name)), None)
 
 
-def _copied(archive: PythonArchive, folder: str) -> tuple[Stored, bool]:
+def _copied(
+    archive: PythonArchive, folder: str, place: str, *, named_for_cache: bool
+) -> tuple[Stored, bool]:
     """Copy an archive that was given into the folder, and say whether it was not there yet."""
-    name = os.path.basename(archive.path)
-    place = os.path.join(folder, PYTHONS, name)
-    fresh = not _same(place, archive.path)
+    given = name = os.path.basename(archive.path)
+    if named_for_cache:
+        name = f"{sha256_of(archive.path)[:9]}-{_UNUSUAL.sub('-', given)}"
+    path = os.path.join(folder, *place.split("/"), name)
+    fresh = not _same(path, archive.path)
     if fresh:
-        temporary = f"{place}.{secrets.token_hex(4)}.part"
-        try:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            shutil.copyfile(archive.path, temporary)
-            os.replace(temporary, place)
-        except OSError as error:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise OutputFault(f"cannot write `{place}`: {error.strerror}") from error
+        copy_file(archive.path, path)
     stored = Stored(
-        path=f"{PYTHONS}/{name}",
+        path=f"{place}/{name}",
         name=archive.key,
         version=archive.version,
-        sha256=_sha256(place),
-        size=os.path.getsize(place),
-        origin=Origin(path=name),
+        sha256=sha256_of(path),
+        size=os.path.getsize(path),
+        origin=Origin(path=given),
         role=PYTHON,
     )
     return stored, fresh
 
 
+def copy_file(source: str, path: str) -> None:
+    """Copy a file to its place in one step; raises OutputFault."""
+    temporary = f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise OutputFault(f"cannot write `{path}`: {error.strerror}") from error
+
+
 def _same(one: str, other: str) -> bool:
     try:
-        return os.path.samefile(one, other) or _sha256(one) == _sha256(other)
+        return os.path.samefile(one, other) or sha256_of(one) == sha256_of(other)
     except OSError:
         return False
 
 
-def _sha256(path: str) -> str:
+def sha256_of(path: str) -> str:
+    """Return the sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
+def _fetch_python(uv: Uv, folder: str, key: str, place: str) -> Stored:
     with _unfinished(folder) as scratch:
         cache, installed = os.path.join(scratch, "cache"), os.path.join(scratch, "installed")
         env = {"UV_PYTHON_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "manual"}
@@ -286,12 +319,12 @@ def _fetch_python(uv: Uv, folder: str, key: str) -> Stored:
             )
         version = names[0].split("-")[1].partition("+")[0]
         source = os.path.join(cache, archives[0])
-        return _kept(folder, source, f"{PYTHONS}/{archives[0]}", names[0], version, PYTHON)
+        return _kept(folder, source, f"{place}/{archives[0]}", names[0], version, PYTHON)
 
 
 def _kept(folder: str, source: str, path: str, name: str, version: str, role: str) -> Stored:
     """Move a finished file to its place in the folder."""
-    digest = _sha256(source)
+    digest = sha256_of(source)
     place = os.path.join(folder, *path.split("/"))
     try:
         os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -324,7 +357,7 @@ def _intact(folder: str, record: Record | None, role: str) -> Sequence[Stored]:
         if file.role != role:
             continue
         with suppress(OSError):
-            if _sha256(os.path.join(folder, *file.path.split("/"))) == file.sha256:
+            if sha256_of(os.path.join(folder, *file.path.split("/"))) == file.sha256:
                 found.append(file)
     return found
 

@@ -17,11 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs
+from packaging.pylock import PackageDirectory
 
-from envpack.choice import Choice, choose
+from envpack.choice import choose
+from envpack.covering import covering
 from envpack.distributions import distributions_in
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
+from envpack.layout_record import read_folder, uv_of
 from envpack.listener import Listener, Silent
 from envpack.lock import (
     Locked,
@@ -32,11 +34,12 @@ from envpack.lock import (
     find_lock,
 )
 from envpack.platforms import Target, current, pythons_named
+from envpack.programs import uv_triple
 from envpack.settings import NAME as SETTINGS
 from envpack.settings import configure, is_ours
 from envpack.sync_python import python_for
 from envpack.uv import Uv, UvFault
-from envpack.wheelhouse import WHEELS, Listed, Record, Stored, pylock_text, read_record, write_text
+from envpack.wheelhouse import Listed, Record, Stored, pylock_text, write_text
 
 _SCHEMA = "envpack.sync/1"
 
@@ -93,19 +96,21 @@ def sync(
     Raises ProjectFault if the folder does not cover the lock, with all that is missing, and
     TamperedError for files that are not what was downloaded; before anything is installed.
     """
-    run = _Sync(
-        folder=os.path.abspath(os.fspath(folder)),
-        uv=Uv.find(),
-        lock=find_lock(os.fspath(project)),
-        scope=scope or Scope(),
-        listener=listener or Silent(),
-    )
-    record = read_record(run.folder)
-    if record is None or "targets" not in record.about:
+    found = read_folder(os.path.abspath(os.fspath(folder)))
+    if found is None or "targets" not in found[2].about:
         raise ProjectFault(
             f"`{folder}` is no finished download",
             hint="fill it with `envpack download -o`, on a machine with a network",
         )
+    root, wheels, record = found
+    run = _Sync(
+        folder=root,
+        wheels=os.path.join(root, wheels),
+        uv=uv_of(root, record, uv_triple(current())) or Uv.find(),
+        lock=find_lock(os.fspath(project)),
+        scope=scope or Scope(),
+        listener=listener or Silent(),
+    )
     if configure and is_ours(os.path.join(configure, SETTINGS)):
         run.configure(configure)  # uv refuses to run if what it says has moved away
     version, request = python_for(run.uv, run.lock, run.folder, record, python, run.listener.say)
@@ -136,6 +141,7 @@ class _Sync:
     """One run: the steps in their order."""
 
     folder: str
+    wheels: str
     uv: Uv
     lock: LockFile
     scope: Scope
@@ -153,12 +159,12 @@ class _Sync:
             if isinstance(choice.source, PackageDirectory):
                 members.append(str(choice.package.name))
                 continue
-            stored = _stored(choice, record, target)
+            stored = covering(choice, record, target)
             if stored is None:
                 missing.append(f"{choice.package.name} {choice.package.version or ''}".strip())
                 continue
-            name, wanted = str(choice.package.name), (stored,)
-            wheels = tuple(file for file in wanted if file.path.startswith(f"{WHEELS}/"))
+            name = str(choice.package.name)
+            wheels = (stored,) if stored.path.endswith(".whl") else ()
             sdist = None if wheels else stored
             listed.append(Listed(name, stored.version, None, wheels, sdist))
         if missing:
@@ -226,7 +232,7 @@ class _Sync:
             "--preview-features",
             "pylock",
         ]
-        args += ["--allow-empty-requirements", "--find-links", os.path.join(self.folder, WHEELS)]
+        args += ["--allow-empty-requirements", "--find-links", self.wheels]
         self.uv.run("install from the folder", [*args, "--python", place, lock])
 
     def mark(self, place: str, listed: Sequence[Listed]) -> None:
@@ -247,7 +253,7 @@ class _Sync:
         """Let uv install the members, and see that nothing else is left to do."""
         args = ["--project", self.lock.project, "--offline", *self.scope.arguments(self.lock.name)]
         env = {"UV_PROJECT_ENVIRONMENT": place}
-        links = ["--find-links", os.path.join(self.folder, WHEELS)]
+        links = ["--find-links", self.wheels]
         try:
             self.uv.run("sync", ["sync", "--quiet", "--frozen", *links, *args], env)
         except UvFault as error:
@@ -266,49 +272,12 @@ class _Sync:
         except OSError as error:
             raise OutputFault(f"cannot make `{folder}`: {error.strerror}") from error
         pyproject = os.path.join(folder, "pyproject.toml") if own else None
-        return configure(folder, os.path.join(self.folder, WHEELS), pyproject)
+        return configure(folder, self.wheels, pyproject)
 
     def settings(self) -> tuple[str, ...]:
         """Return the lines of a uv.toml by which plain uv stays within the folder."""
-        links = json.dumps(os.path.join(self.folder, WHEELS), ensure_ascii=False)
+        links = json.dumps(self.wheels, ensure_ascii=False)
         return ("offline = true", f"find-links = [{links}]")
-
-
-def _stored(choice: Choice, record: Record, target: Target) -> Stored | None:
-    """Return the file of the folder that stands for a distribution of the lock."""
-    source = choice.source
-    own = [file for file in record.files if file.name == str(choice.package.name)]
-    if isinstance(source, PackageVcs):
-        fitting = [file for file in own if file.origin.commit == source.commit_id]
-        return _best(fitting, target)
-    assert not isinstance(source, PackageDirectory)
-    digest = source.hashes.get("sha256", "")
-    for file in own:
-        if file.built is None and file.sha256 == digest and not _needs_build(source, file):
-            return file
-    fitting = [
-        file for file in own if file.built is not None and file.built.source.split("#")[0] == digest
-    ]
-    kept = (file for file in own if file.built is None and file.sha256 == digest)
-    return _best(fitting, target) or next(kept, None)
-
-
-def _needs_build(source: object, file: Stored) -> bool:
-    return isinstance(source, PackageSdist | PackageArchive) and not file.path.endswith(".whl")
-
-
-def _best(files: Iterable[Stored], target: Target) -> Stored | None:
-    """Return the wheel that fits a target best."""
-    from packaging.utils import parse_wheel_filename
-
-    ranks = {tag: rank for rank, tag in enumerate(target.tags)}
-    found = []
-    for file in files:
-        tags = parse_wheel_filename(posixpath.basename(file.path))[-1]
-        rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
-        if rank is not None:
-            found.append((rank, file.path, file))
-    return min(found)[2] if found else None
 
 
 def _files(listed: Iterable[Listed]) -> Iterable[Stored]:

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from envpack.errors import ToolFault
@@ -99,9 +99,13 @@ class UvFault(ToolFault):
 
 @dataclass(frozen=True, slots=True)
 class Uv:
-    """The uv executable at `path`."""
+    """The uv executable at `path`.
+
+    `variables` are set for it beside the shell's, or with None taken from it.
+    """
 
     path: str
+    variables: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def find(cls) -> Self:
@@ -206,7 +210,9 @@ class Uv:
     def run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
         command = [self.path, "--color", "never", *args]
-        env = child_environment(os.environ, env or {})
+        shell = {k: v for k, v in os.environ.items() if self.variables.get(k, v) is not None}
+        own = {k: v for k, v in self.variables.items() if v is not None}
+        env = child_environment(shell, {**own, **(env or {})})
         code, out, err = finished(command, env, hint=_INSTALL)
         if code != 0:
             stderr = masked(err.decode("utf-8", "replace"))

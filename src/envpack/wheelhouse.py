@@ -41,6 +41,7 @@ class Origin:
 
     `index` and `url` are free of credentials. `git` is a repository with `commit` and the
     `requested` revision; `path` a directory relative to the lock. `hashes` are the lock's own.
+    What was installed in an `environment` has there the files that were `patched`.
     """
 
     index: str = ""
@@ -52,6 +53,8 @@ class Origin:
     path: str = ""
     editable: bool = False
     hashes: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
+    patched: tuple[str, ...] = ()
 
     @property
     def direct_url(self) -> dict[str, Any] | None:
@@ -126,8 +129,18 @@ class Record:
         return next((file for file in self.files if file.path == path), None)
 
 
-def read_record(folder: str) -> Record | None:
-    """Read envpack.json; None if there is none.
+def schema_of(folder: str) -> str:
+    """Return the schema that a folder's envpack.json names, "" if it names none."""
+    try:
+        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            value = json.load(file)
+    except (OSError, ValueError):
+        return ""
+    return str(value.get("schema", "")) if isinstance(value, dict) else ""
+
+
+def read_record(folder: str, schema: str = SCHEMA) -> Record | None:
+    """Read envpack.json of a folder of one kind, which its schema names; None if there is none.
 
     Raises ProjectFault if it is damaged, of a later schema, or of another kind of folder.
     """
@@ -135,7 +148,7 @@ def read_record(folder: str) -> Record | None:
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
-        if value["schema"] != SCHEMA:
+        if value["schema"] != schema:
             raise ProjectFault(
                 f"`{path}` has the schema `{value['schema']}`, which this envpack does not read"
             )
@@ -150,7 +163,8 @@ def read_record(folder: str) -> Record | None:
 
 
 def _stored(item: dict[str, Any]) -> Stored:
-    origin = Origin(**item.get("from", {}))
+    told = item.get("from", {})
+    origin = Origin(**{**told, "patched": tuple(told.get("patched", ()))})
     built = Built(**item["built"]) if item.get("built") else None
     plain = {key: value for key, value in item.items() if key not in {"from", "built"}}
     stored = Stored(**plain, origin=origin, built=built)
@@ -160,9 +174,9 @@ def _stored(item: dict[str, Any]) -> Stored:
     return stored
 
 
-def record_text(record: Record) -> str:
+def record_text(record: Record, schema: str = SCHEMA) -> str:
     """Return the text of envpack.json."""
-    head = {"schema": SCHEMA, **record.about}
+    head = {"schema": schema, **record.about}
     files = [_file_json(file) for file in sorted(record.files, key=lambda file: file.path)]
     return json.dumps({**head, "files": files}, indent=1, ensure_ascii=False) + "\n"
 
@@ -231,10 +245,15 @@ def requirements_text(packages: Sequence[Listed]) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Replace a file by `text` in one step; raises OutputFault."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Replace a file by `data` in one step; raises OutputFault."""
     temporary = f"{path}.{secrets.token_hex(4)}.part"
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(data)
         os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):

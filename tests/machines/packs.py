@@ -35,12 +35,20 @@ def source_path() -> str:
     return os.pathsep.join([source, *(path for path in sys.path if path)])
 
 
-def envpack(arguments: Sequence[str | Path], *, env: dict[str, str], cwd: Path) -> str:
-    """Run the command line in a process of its own and return its stdout."""
+def envpack(
+    arguments: Sequence[str | Path],
+    *,
+    env: dict[str, str],
+    cwd: Path,
+    before: Sequence[str | Path] = (),
+) -> str:
+    """Run the command line, behind the words `before`, in a process and return its stdout."""
     path = os.pathsep.join([str(Path(uv_program()).parent), env["PATH"]])
     program = [sys.executable, "-c", "from envpack.cli import main; main()"]
     return call(
-        [*program, *arguments], env={**env, "PYTHONPATH": source_path(), "PATH": path}, cwd=cwd
+        [*before, *program, *arguments],
+        env={**env, "PYTHONPATH": source_path(), "PATH": path},
+        cwd=cwd,
     )
 
 

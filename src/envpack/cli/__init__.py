@@ -12,6 +12,7 @@ from envpack.cli import console
 from envpack.cli.bundle import bundle
 from envpack.cli.cache import cache
 from envpack.cli.download import download
+from envpack.cli.layout import layout
 from envpack.cli.pack import pack
 from envpack.cli.sync import sync
 from envpack.cli.unbundle import unbundle
@@ -33,6 +34,7 @@ cli.add_command(download)
 cli.add_command(sync)
 cli.add_command(bundle)
 cli.add_command(unbundle)
+cli.add_command(layout)
 cli.add_command(cache)
 
 

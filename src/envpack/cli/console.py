@@ -7,9 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from envpack.acquired import Lacking
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -32,6 +35,15 @@ def _labelled(label: str, colour: str, message: str) -> None:
     click.echo(
         f"{styled}: {message}", err=True, color=False if os.environ.get("NO_COLOR") else None
     )
+
+
+def lacking(found: Iterable[Lacking]) -> None:
+    """Warn of packages that some machines will not find a wheel of."""
+    for lack in found:
+        told = f"; `{lack.sdist}` is kept" if lack.sdist else ""
+        where = ", ".join(f"({target})" for target in lack.targets)
+        name = f"`{lack.name}` {lack.version}".strip()
+        warning(f"{name} for {where}: {lack.why}{told}")
 
 
 def talk(lines: Iterable[str]) -> None:

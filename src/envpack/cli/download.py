@@ -105,11 +105,7 @@ def download(
         return
     if not quiet:
         console.talk(_lines(report, verbose=verbose))
-        for lack in report.lacking:
-            told = f"; `{lack.sdist}` is kept" if lack.sdist else ""
-            where = ", ".join(f"({target})" for target in lack.targets)
-            name = f"`{lack.name}` {lack.version}".strip()
-            console.warning(f"{name} for {where}: {lack.why}{told}")
+        console.lacking(report.lacking)
         for sentence in report.warnings:
             console.warning(sentence)
     console.data(report.folder)

@@ -57,7 +57,7 @@ class ScriptRelocator:
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace the lines that start Python by ones that find it relative to the script."""
         head = view[0:_HEAD]
-        found = _python_header(name, head, moves)
+        found = python_header(name, head, moves)
         if found is None:
             return
         stop, option = found
@@ -101,7 +101,7 @@ def _quoted(option: str) -> str:
     return option if re.fullmatch(r"[\w./=:,-]+", option) else '"' + option.replace('"', "") + '"'
 
 
-def _python_header(name: str, head: bytes, moves: tuple[Move, ...]) -> tuple[int, str] | None:
+def python_header(name: str, head: bytes, moves: tuple[Move, ...]) -> tuple[int, str] | None:
     """Return where the header ends and Python's option, None if nothing is to be rewritten."""
     line, newline, _ = head.partition(b"\n")
     if not newline:

@@ -1,0 +1,3 @@
+# Starts `uv tool run` by the wrapper beside this one.
+& "$PSScriptRoot\uv.ps1" tool run @args
+exit $LASTEXITCODE
