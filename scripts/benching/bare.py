@@ -1,12 +1,14 @@
-"""What cannot be had for less: `bare.py tar.gz|tar.zst|zip THREADS FOLDER OUT`.
+"""What cannot be had for less: `bare.py tar.gz|tar.zst|zip THREADS FOLDER OUT [sha256]`.
 
 Reads the files of a folder and compresses them with envpack's own engines at its default levels:
-no headers, no hashes, no edits, no search, nothing that anybody could unpack. Its time is the
-limit of any packer with these engines, so what envpack takes over it is envpack's own.
+no headers, no edits, no search, nothing that anybody could unpack; `sha256` also hashes every
+file, as a manifest and RECORD need it. Its time is the limit of any packer with these engines, so
+what envpack takes over it is envpack's own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections import deque
@@ -32,13 +34,16 @@ def paths(folder: str) -> Iterator[str]:
                 yield path
 
 
-def blocks(folder: str) -> Iterator[bytes]:
+def blocks(folder: str, *, hashed: bool = False) -> Iterator[bytes]:
     """Yield all files as one stream, in blocks."""
     held: list[bytes] = []
     size = 0
     for path in paths(folder):
+        total = hashlib.sha256()
         with open(path, "rb") as file:
             while piece := file.read(BLOCK):
+                if hashed:
+                    total.update(piece)
                 held.append(piece)
                 size += len(piece)
                 if size >= BLOCK:
@@ -67,41 +72,44 @@ def block_deflated(block: bytes, before: bytes) -> bytes:
     return engine.compress(block) + engine.flush(zlib_ng.Z_SYNC_FLUSH)
 
 
-def files_deflated(group: Iterable[str]) -> bytes:
+def files_deflated(group: Iterable[str], *, hashed: bool) -> bytes:
     """Return files, each deflated on its own."""
     pieces = []
     for path in group:
         with open(path, "rb") as file:
             data = file.read()
         deflate.crc32(data)
+        if hashed:
+            hashlib.sha256(data)
         pieces.append(deflate.deflate_compress(data, LIBDEFLATE))
     return b"".join(pieces)
 
 
-def tasks(form: str, folder: str) -> Iterator[Callable[[], bytes]]:
+def tasks(form: str, folder: str, *, hashed: bool) -> Iterator[Callable[[], bytes]]:
     """Yield what the threads do."""
     if form == "zip":
         for group in some(folder):
-            yield partial(files_deflated, group)
+            yield partial(files_deflated, group, hashed=hashed)
         return
     before = b""
-    for block in blocks(folder):
+    for block in blocks(folder, hashed=hashed):
         yield partial(block_deflated, block, before)
         before = block[-WINDOW:]
 
 
 def main() -> None:
     """Compress a folder."""
-    form, threads, folder, out = sys.argv[1:]
+    form, threads, folder, out, *words = sys.argv[1:]
+    hashed = words == ["sha256"]
     with open(out, "wb") as file:
         if form == "tar.zst":
             engine = zstandard.ZstdCompressor(level=ZSTD, threads=int(threads)).compressobj()
-            file.writelines(engine.compress(block) for block in blocks(folder))
+            file.writelines(engine.compress(block) for block in blocks(folder, hashed=hashed))
             file.write(engine.flush())
             return
         waiting: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(int(threads)) as pool:
-            for task in tasks(form, folder):
+            for task in tasks(form, folder, hashed=hashed):
                 waiting.append(pool.submit(task))
                 if len(waiting) > 8 * int(threads):
                     file.write(waiting.popleft().result())

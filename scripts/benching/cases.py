@@ -37,9 +37,13 @@ class Scene:
         return f"envpack pack {env or self.env} -q -f -o {{out}}{suffix} -j {{n}} {options}"
 
 
-def bare(form: str, folder: str) -> Contestant:
-    """Return the limit: reading and compressing alone."""
-    return Contestant("the engine alone", f"python {_BARE} {form} {{n}} {folder} {{out}}")
+def bare(form: str, folder: str) -> list[Contestant]:
+    """Return the limits: reading and compressing alone, and with the hash of every file."""
+    alone = f"python {_BARE} {form} {{n}} {folder} {{out}}"
+    return [
+        Contestant("the engine alone", alone),
+        Contestant("the engine and sha256", f"{alone} sha256"),
+    ]
 
 
 def faster(case: Case, other: str, wanted: float, size: float | None = None) -> None:
@@ -74,7 +78,7 @@ def tar_gz(scene: Scene) -> Iterator[Case]:
             lambda: shutil.rmtree(cold, ignore_errors=True),
         ),
         Contestant("venv-pack", f"venv-pack -q -p {scene.env} -o {{out}}.tar.gz"),
-        bare("tar.gz", scene.env),
+        *bare("tar.gz", scene.env),
     ]
     scene.bench.compete(case, scene.tree)
     shutil.rmtree(cold, ignore_errors=True)
@@ -108,7 +112,7 @@ def tar_zst(scene: Scene) -> Iterator[Case]:
     case.contestants = [
         Contestant("envpack", scene.pack(".tar.zst", "--no-cache")),
         Contestant("tar | zstd", "tar -cf - . | zstd -q -3 -T{n}"),
-        bare("tar.zst", scene.tree),
+        *bare("tar.zst", scene.tree),
     ]
     scene.bench.compete(case, scene.tree)
     if theirs := case.named("tar | zstd"):
@@ -126,7 +130,7 @@ def zip_files(scene: Scene) -> Iterator[Case]:
     case.contestants = [
         Contestant("envpack", scene.pack(".zip", "--no-python --no-cache")),
         Contestant("venv-pack", f"venv-pack -q --zip-symlinks -p {scene.env} -o {{out}}.zip"),
-        bare("zip", scene.env),
+        *bare("zip", scene.env),
     ]
     faster(scene.bench.compete(case, scene.tree), "venv-pack", 4.2, 1.0)
     yield case

@@ -68,3 +68,17 @@ def test_the_plot_is_a_picture(found: tuple[str, dict[str, object]]) -> None:
     lines = picture.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 6
     assert all(len(line.attrib["points"].split()) == 4 for line in lines)
+
+
+def test_the_engine_in_other_ways(found: tuple[str, dict[str, object]], tmp_path: Path) -> None:
+    """Each is a row beside envpack's own, which is 1; the best of all is no larger."""
+    del found  # the same index, one run after the other
+    words = [sys.executable, str(ROOT / "scripts/engine_limits.py"), "--quick", "--every", "2"]
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:4] for line in done.stdout.splitlines() if line.startswith("|")]
+    found_rows = {name.strip(): (cpu.strip(), size.strip()) for name, cpu, size in rows}
+    assert found_rows["level 4"] == ("1.00", "1.0000")
+    best = found_rows["for each block the best of levels 2 to 6, same size"]
+    assert float(best[1]) <= 1
