@@ -24,6 +24,8 @@ from .lab.session import Lab
 from .lab.tools import CommandFailed, call, clean_environment, tool, uv_program
 from .packs import envpack, source_path
 
+pytestmark = pytest.mark.xdist_group("layout")  # one worker makes the layouts, once
+
 MINORS = ("3.12", "3.13")
 SITE = "/srv/the site é"
 OLD = "rich==13.7.0\n"
