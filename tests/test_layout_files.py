@@ -107,7 +107,13 @@ def test_what_is_set_stays(site: Path, run: Run) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("python", "install", "3.12"), ("-q", "python", "upgrade"), ("python", "-v", "uninstall")],
+    [
+        ("python", "install", "3.12"),
+        ("-q", "python", "upgrade"),
+        ("python", "-v", "uninstall"),
+        ("--directory", "run", "python", "--color", "never", "install"),
+        ("--directory=run", "python", "install"),
+    ],
 )
 def test_what_uv_installs_is_the_user_s(site: Path, run: Run, words: tuple[str, ...]) -> None:
     """The layout's Pythons are not where `uv python install` writes."""
@@ -115,7 +121,13 @@ def test_what_uv_installs_is_the_user_s(site: Path, run: Run, words: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "words", [("python", "list"), ("run", "python", "install"), ("pip", "install", "python")]
+    "words",
+    [
+        ("python", "list"),
+        ("run", "python", "install"),
+        ("pip", "install", "python"),
+        ("--project", "python", "run", "install"),
+    ],
 )
 def test_all_else_sees_the_pythons(site: Path, run: Run, words: tuple[str, ...]) -> None:
     """Words of other commands are not taken for it."""

@@ -32,8 +32,18 @@ if [ -d "$root/python/archives" ]; then
 fi
 
 # What `uv python install` and its like change is the user's own; the Pythons here stay as they are.
-told=
+told= value=
 for word do
+    if [ -n "$value" ]; then
+        value=
+        continue
+    fi
+    case $word in
+    --directory | --project | --config-file | --cache-dir | --color | --allow-insecure-host)
+        value=next
+        continue
+        ;;
+    esac
     case $told$word in
     python) told=python/ ;;
     python/install | python/uninstall | python/upgrade)
