@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envpack.cli import console
+from envpack.cli import common, console
 from envpack.cli.scope import scope_of, scope_options
 from envpack.errors import UsageError
 
@@ -25,15 +25,8 @@ _FEW = 8
     help="A .run, which installs itself, or a .tar.gz, .tar.zst or .tar; for Windows a .zip."
     "  [default: <project>-<version>.run, or .zip]",
 )
-@click.option("--project", default=".", metavar="DIR", help="The project.  [default: here]")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="P",
-    help="A platform, as `envpack download` takes it. Repeatable, or with commas."
-    "  [default: current]",
-)
+@common.PROJECT
+@common.PLATFORMS
 @click.option(
     "-p",
     "--python",
@@ -58,20 +51,14 @@ _FEW = 8
     help="Also the repositories of git dependencies, so that uv can lock there again.",
 )
 @click.option("--no-python", is_flag=True, help="Leave Python out: the far side has its own.")
-@click.option(
-    "--python-archive",
-    "python_archives",
-    multiple=True,
-    metavar="FILE|DIR",
-    help="This archive of a Python, such as a company's build, instead of uv's. Repeatable.",
-)
+@common.PYTHON_ARCHIVES
 @click.option("--no-uv", is_flag=True, help="Leave uv out: the far side has its own.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
+@common.JOBS
 @click.option("-f", "--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--dry-run", is_flag=True, help="List what would travel; fetch and write nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@common.QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Print all that is left out.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.AS_JSON
 def bundle(
     output: str | None,
     *,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envpack.cli import console
+from envpack.cli import common, console
 from envpack.cli.scope import scope_of, scope_options
 from envpack.errors import UsageError
 
@@ -26,7 +26,7 @@ _DEFAULT = "distributions"
     metavar="DIR",
     help="Put everything into DIR; what it holds of this project already stays.",
 )
-@click.option("--project", default=".", metavar="DIR", help="The project.  [default: here]")
+@common.PROJECT
 @click.option(
     "-r",
     "--requirement",
@@ -70,10 +70,10 @@ _DEFAULT = "distributions"
 )
 @click.option("--with-uv", is_flag=True, help="Also uv itself for each platform.")
 @click.option("--prune", is_flag=True, help="Remove from DIR what is not asked for now.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@common.JOBS
+@common.QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Print every file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.AS_JSON
 def download(
     folder: str,
     *,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envpack.cli import console
+from envpack.cli import common, console
 from envpack.errors import FindingError, UsageError
 
 if TYPE_CHECKING:
@@ -51,14 +51,7 @@ if TYPE_CHECKING:
     metavar="ENV",
     help="What is installed in ENV, made into wheels again, patched or not. Repeatable.",
 )
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="P",
-    help="A platform, as `envpack download` takes it. Repeatable, or with commas."
-    "  [default: current]",
-)
+@common.PLATFORMS
 @click.option(
     "-p",
     "--python",
@@ -67,24 +60,18 @@ if TYPE_CHECKING:
     metavar="V",
     help="A version of Python. Repeatable, or with commas.  [default: the projects']",
 )
-@click.option(
-    "--python-archive",
-    "python_archives",
-    multiple=True,
-    metavar="FILE|DIR",
-    help="This archive of a Python, such as a company's build, instead of uv's. Repeatable.",
-)
+@common.PYTHON_ARCHIVES
 @click.option("--no-python", is_flag=True, help="Bring no Python.")
 @click.option("--with-uv", "uv_version", default="", metavar="V", help="uv's version.  [this uv's]")
 @click.option("--no-uv", is_flag=True, help="Bring no uv.")
 @click.option("--no-seed", is_flag=True, help="Leave out pip, setuptools and wheel.")
 @click.option("--no-build", is_flag=True, help="Build nothing; keep sdists where no wheel is.")
 @click.option("--prune", is_flag=True, help="With --update: drop what is not named now.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
+@common.JOBS
 @click.option("-f", "--force", is_flag=True, help="Make DIR or FILE anew if it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@common.QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Print every file that is new.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.AS_JSON
 @click.pass_context
 def layout(context: click.Context, /, **options: Any) -> None:
     """Make a folder with uv, Pythons and packages, from which an offline site lives.
@@ -105,9 +92,9 @@ def layout(context: click.Context, /, **options: Any) -> None:
     metavar="DIR",
     help="Also tell what is missing for a project's uv.lock. Repeatable.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At a time.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.JOBS
+@common.QUIET
+@common.AS_JSON
 def check(
     folder: str, *, projects: tuple[str, ...], jobs: int | None, quiet: bool, as_json: bool
 ) -> None:

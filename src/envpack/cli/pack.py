@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envpack.cli import console
+from envpack.cli import common, console
 from envpack.cli.cache import cache_of, cache_options
 from envpack.errors import UsageError
 from envpack.model import EditableForm
@@ -135,9 +135,9 @@ class _Command(click.Command):
 @click.option("--deep", is_flag=True, help="With --dry-run: read all files; tell edits and leaks.")
 @cache_options
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@common.QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Print every file left out, clash and leak.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.AS_JSON
 def pack(
     env: str | None,
     *,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envpack.cli import console
+from envpack.cli import common, console
 from envpack.cli.scope import scope_of, scope_options
 from envpack.errors import UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", required=False, metavar="[DIR]")
-@click.option("--project", default=".", metavar="DIR", help="The project.  [default: here]")
+@common.PROJECT
 @click.option(
     "-p", "--python", metavar="V", help="A Python, as uv takes it.  [default: the project's]"
 )
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     flag_value="project",
     help="Take back what --configure wrote, and do nothing else.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@common.QUIET
 @click.option("-v", "--verbose", is_flag=True, help="Print what is going on.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@common.AS_JSON
 def sync(
     folder: str | None,
     *,
