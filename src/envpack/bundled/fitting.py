@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from typing import Dict, Iterable, List, Optional, Tuple
 
@@ -48,19 +49,16 @@ def check_runs(folders: Iterable[str]) -> None:
 
 def check_space(needs: Iterable[Tuple[str, int]]) -> None:
     """Raise Failed if disks have not the room for (folder, bytes), added up for each disk."""
-    if not hasattr(os, "statvfs"):
-        return
     disks: Dict[int, List[Tuple[str, int]]] = {}
     for folder, size in needs:
         place = existing(folder)
         disks.setdefault(os.stat(place).st_dev, []).append((place, size))
     for found in disks.values():
         place, total = found[0][0], sum(size for _, size in found)
-        status = os.statvfs(place)
-        free = status.f_bavail * status.f_frsize
-        if status.f_blocks and free < total:
+        disk = shutil.disk_usage(place)
+        if disk.total and disk.free < total:
             raise Failed(
-                f"the disk of `{place}` has {free // _MIB} MiB free, and the project takes"
+                f"the disk of `{place}` has {disk.free // _MIB} MiB free, and the project takes"
                 f" {total // _MIB + 1}"
             )
 
