@@ -342,7 +342,8 @@ def test_pip_and_other_platforms(near: Near, tmp_path: Path) -> None:
     code = "import numpy, importlib.metadata as m; print(m.version('rich'))"
     assert call([tmp_path / "v/bin/python", "-c", code], env=env) == "13.7.0\n"
     more: list[str | Path] = ["layout", "-q", "-o", tmp_path / "arm", "--project", near.project]
-    more += ["--platform", "aarch64-unknown-linux-gnu,windows", "--no-python", "--no-uv"]
+    more += ["--platform", "aarch64-unknown-linux-gnu,windows", "--python", "3.12"]
+    more += ["--no-python", "--no-uv"]
     envpack(more, env=near.environment, cwd=tmp_path)
     for platform in ("aarch64-unknown-linux-gnu", "x86_64-pc-windows-msvc"):
         target = tmp_path / platform
