@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from envpack.distributions import distributions_in
@@ -184,6 +183,8 @@ def _builds_with_sources(table: dict[str, Any], source: str) -> bool:
 
 
 def _build_requires(table: dict[str, Any]) -> list[str]:
+    from packaging.requirements import InvalidRequirement, Requirement  # late: 10 ms
+
     names: list[str] = []
     for text in table.get("build-system", {}).get("requires", []):
         try:

@@ -319,11 +319,10 @@ def licences(
     wanted: dict[str, list[str]] = {}
     for soname, path in libraries.items():
         wanted.setdefault(os.path.basename(path), []).append(soname)
-    names = b"|".join(re.escape(os.fsencode(name)) for name in sorted(wanted))
-    owned = re.compile(rb"^/.*/(?:" + names + rb")$", re.MULTILINE)
+    ends = tuple(b"/" + os.fsencode(name) for name in wanted)
     packages: dict[str, str] = {}
     for package, listed in _lists(info):
-        for line in map(os.fsdecode, owned.findall(listed)):
+        for line in (os.fsdecode(line) for line in listed.splitlines() if line.endswith(ends)):
             for soname in wanted[os.path.basename(line)]:
                 if os.path.realpath(line) == os.path.realpath(libraries[soname]):
                     packages[soname] = package

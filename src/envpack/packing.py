@@ -14,7 +14,6 @@ from typing import TypeVar
 from packaging.utils import canonicalize_name
 
 from envpack.archive.blocks import members_of
-from envpack.bytecode import compile_plan
 from envpack.cache import Cache
 from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
@@ -169,6 +168,8 @@ def _compiled(
     say: Callable[[str], None],
 ) -> Plan:
     """Add bytecode; if the destination alone wants it and there can be none, warn of that."""
+    from envpack.bytecode import compile_plan  # late: few packs have bytecode
+
     try:
         return compile_plan(
             plan, environment, scratch, jobs=options.jobs, say=say, filters=options.filters

@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
-from importlib.metadata import version
 from io import FileIO
 from mmap import mmap
 from typing import BinaryIO, NamedTuple
@@ -53,6 +52,8 @@ DEFAULT_LEVEL = 4
 
 def engine(level: int) -> str:
     """Say what a stream's bytes depend on besides its input, versions included."""
+    from importlib.metadata import version  # late: 10 ms that only a cache needs
+
     return f"zlib-ng {version('zlib-ng')} level {LEVELS[level - 1]}"
 
 

@@ -12,7 +12,6 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, NamedTuple
 
@@ -50,6 +49,10 @@ LEVELS = (1, 3, 5, 6, 7, 7, 8, 9, 10)
 They are for members that are deflated whole.
 """
 
+_SMALL = 128 * 1024
+_SMALL_LEVELS = (1, 3, 5, 7, 7, 7, 8, 9, 10)
+"""The levels of members up to `_SMALL` bytes: there the default's next level costs least."""
+
 _BLOCK_LEVELS = (2, 4, 6, 6, 7, 8, 9, 9, 9)
 """The levels of `envpack.archive.deflate` for the others, with which they do not get larger."""
 
@@ -69,7 +72,8 @@ def _whole(member: Member, data: deflate.Bytes, level: int) -> _Piece:
     import deflate as libdeflate  # late: only zip needs it
 
     crc = libdeflate.crc32(data)
-    packed: deflate.Bytes = libdeflate.deflate_compress(data, LEVELS[level - 1])
+    levels = _SMALL_LEVELS if len(data) <= _SMALL else LEVELS
+    packed: deflate.Bytes = libdeflate.deflate_compress(data, levels[level - 1])
     if len(packed) >= len(data):
         return _Piece(member, STORED, deflate.Block(data, crc, len(data), last=True))
     if len(packed) <= _TOGETHER:
@@ -315,8 +319,11 @@ class ZipFormat:
 
     def engine(self, level: int | None) -> str:
         """Say what makes the bytes of a run."""
+        from importlib.metadata import version  # late: 10 ms that only a cache needs
+
         level = level or DEFAULT_LEVEL
-        own = f"libdeflate {version('deflate')} level {LEVELS[level - 1]}"
+        small = f"{_SMALL_LEVELS[level - 1]} up to {_SMALL}"
+        own = f"libdeflate {version('deflate')} level {small}, {LEVELS[level - 1]}"
         blocks = deflate.engine(_BLOCK_LEVELS[level - 1])
         large = f"{blocks} over {self._whole}, blocks of {BLOCK}"
         return f"{own}, {large}, zip64 from {self._limit}"
