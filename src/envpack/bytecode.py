@@ -101,11 +101,11 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
     for entry in plan.entries:
         content = entry.content
         if isinstance(content, Derived) and posixpath.basename(entry.name) == "RECORD":
-            entries.append(replace(entry, content=_listing(content, folder, pycs)))
+            entries.append(entry._replace(content=_listing(content, folder, pycs)))
         else:
             entries.append(entry)
         if entry.name in made:
-            entries.append(replace(made[entry.name], run=entry.run))
+            entries.append(made[entry.name]._replace(run=entry.run))
     names = set(pycs.values())
     left_out = LeftOuts()
     for item in plan.left_out:

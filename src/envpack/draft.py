@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from envpack.distributions import Distribution
@@ -165,7 +165,7 @@ class Draft:
         """Give the entry `name` other bytes, which relocators need not look at."""
         slot = self._slots.get(name) or self._take(name)
         assert slot is not None
-        entry = replace(slot.entry, content=content, relocate=False)
+        entry = slot.entry._replace(content=content, relocate=False)
         self._slots[name] = slot._replace(entry=entry, target=None)
 
     def remove(self, name: str, reason: Reason) -> None:

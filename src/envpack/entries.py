@@ -34,8 +34,11 @@ class EntryList:
 
 
 def _run(name: str, entries: tuple[Entry, ...]) -> Run:
-    special = any(isinstance(entry.content, Alias | Derived) for entry in entries)
-    return Run(name, len(entries), partial(iter, entries), special)
+    return Run(name, len(entries), partial(iter, entries), _special(entries))
+
+
+def _special(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    return tuple(entry for entry in entries if not isinstance(entry.content, Disk))
 
 
 def _asked(entries: Iterable[Entry]) -> frozenset[str]:
@@ -124,9 +127,7 @@ class Batch(NamedTuple):
     def run(self) -> Run:
         """Return it as a run."""
         count = sum(piece.files for piece in self.pieces) + len(self.singles) + len(self.last)
-        own = (*self.singles, *self.last)
-        special = any(isinstance(entry.content, Alias | Derived) for entry in own)
-        return Run(self.name, count, self.entries, special)
+        return Run(self.name, count, self.entries, _special((*self.singles, *self.last)))
 
 
 class Batches:

@@ -113,10 +113,11 @@ def manifest_maker(
             "libraries": describe_libraries(libraries),
             "files": {},
         }
+        encoded = json.JSONEncoder().encode
         head, tail = _json(about).removesuffix("}}"), "}}\n"
         yield head.encode()
         lines = (
-            f'{json.dumps(entry.name)}:{{"sha256":"{own.sha256}","size":{own.size}'
+            f'{encoded(entry.name)}:{{"sha256":"{own.sha256}","size":{own.size}'
             f',"executable":{"true" if entry.executable else "false"}}}'
             for entry, own in members
         )

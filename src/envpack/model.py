@@ -1,4 +1,7 @@
-"""The nouns every layer shares: frozen values, decided before anything is written."""
+"""The nouns every layer shares: frozen values, decided before anything is written.
+
+Those that each file has are named tuples, made in less than half the time of dataclasses.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,7 @@ class Digest(NamedTuple):
 Digests: TypeAlias = Mapping[str, Digest]
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(NamedTuple):
     """A regular file on this machine, as it was when the plan was made.
 
     `identity` is its device, inode and ctime in nanoseconds, empty if nobody asked.
@@ -113,8 +115,7 @@ class Alias:
 Content: TypeAlias = Disk | Inline | Derived | Summary | Alias
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One member of the archive before its bytes are known.
 
     `name` is a POSIX path relative to the archive's root. Relocators see an entry's bytes only if
@@ -131,15 +132,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring entries that are packed as one unit; made anew each time they are asked for.
-
-    `looked_up` is whether an entry of it asks for the digests of others by name.
-    """
+    """Neighbours that are packed as one unit, made anew each time; `special` are not on disk."""
 
     name: str
     count: int
     make: Callable[[], Iterable[Entry]]
-    looked_up: bool
+    special: tuple[Entry, ...]
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether an entry asks for the digests of others by name."""
+        return any(isinstance(entry.content, Alias | Derived) for entry in self.special)
 
     def __len__(self) -> int:
         return self.count
@@ -169,8 +172,7 @@ class Entries(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member as a format writes it.
 
     `blocks` may be iterated once, and must be exhausted before the next member is asked for; they

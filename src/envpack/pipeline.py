@@ -92,6 +92,7 @@ def stream(
             continue
         own = Outcome()
         near: dict[str, Digest] = {}
+        looked_up = run.looked_up
         left = len(run)
         while left:
             chunk = next(chunks)
@@ -112,7 +113,7 @@ def stream(
                     yield from reader.alone(chunk, own, ChainMap(near, told.far))
                     told.note_all(chunk.entries, (own.digests.last,))
                 digests = (own.digests.last,)
-            if run.looked_up:
+            if looked_up:
                 names = (entry.name for entry in chunk.entries)
                 near.update(zip(names, digests, strict=True))
             files += len(chunk.entries)

@@ -168,13 +168,12 @@ class Keeper:
 
     def _state(self, run: Run) -> str:
         """Return the key of what is known: the files as they are, and all that edits depend on."""
-        libraries = self.plan.libraries
-        rpaths = {e.name: libraries.rpaths[e.name] for e in run if e.name in libraries.rpaths}
-        about = [VERSION, self.plan.moves, self.plan.needles, rpaths, sorted(libraries.bare)]
+        about = [VERSION, self.plan.moves, self.plan.needles, sorted(self.plan.libraries.bare)]
         return _hashed(chain((json.dumps(about),), map(self._state_of, run)))
 
     def _state_of(self, entry: Entry) -> str:
         content = entry.content
+        rpaths = self.plan.libraries.rpaths.get(entry.name, "")
         if isinstance(content, Disk):
             what = f"{content.path}\0{content.size}\0{content.mtime_ns}\0{content.identity}"
         elif isinstance(content, Inline):
@@ -185,7 +184,7 @@ class Keeper:
         else:
             assert isinstance(content, Derived)
             what = content.seed
-        return f"{entry.name}\0{entry.executable}\0{entry.relocate}\0{what}"
+        return f"{entry.name}\0{entry.executable}\0{entry.relocate}\0{rpaths}\0{what}"
 
     def _names(self, run: Run) -> str:
         """Return a key of all but the contents."""
@@ -210,7 +209,7 @@ class Keeper:
 def _alone(run: Run) -> bool:
     """Say whether every alias and all that is derived follow from members of this run."""
     targets: set[str] = set()
-    for entry in run:
+    for entry in run.special:
         if isinstance(entry.content, Summary):
             return False
         if isinstance(entry.content, Derived) and entry.content.beyond:

@@ -82,18 +82,24 @@ def _crc_product(one: int, other: int) -> int:
 
 
 @cache
+def _crc_power(exponent: int) -> int:
+    """Return x**(8 * 2**exponent) modulo the CRC's polynomial."""
+    if not exponent:
+        return _CRC_BYTE
+    half = _crc_power(exponent - 1)
+    return _crc_product(half, half)
+
+
+@cache
 def _crc_shift(length: int) -> int:
     """Return x**(8 * length) modulo the CRC's polynomial: what `length` zero bytes do to a CRC.
 
-    Square and multiply, once per length: nearly all blocks have the same.
+    Once per length: nearly all blocks have the same, and each run of files has its own.
     """
     result = _CRC_ONE
-    power = _CRC_BYTE
-    while length:
-        if length & 1:
-            result = _crc_product(result, power)
-        power = _crc_product(power, power)
-        length >>= 1
+    for exponent in range(length.bit_length()):
+        if length >> exponent & 1:
+            result = _crc_product(result, _crc_power(exponent))
     return result
 
 
