@@ -1,6 +1,7 @@
 """A bundle installs itself where there is no network, no Python, no uv, and goes on by plain uv."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from .lab.missing import require
 from .lab.orchard import SAYS, plant, served, sums
 from .lab.sandbox import USER
 from .lab.session import Lab
+from .lab.tools import call, uv_program
 from .packs import envpack
 
 pytestmark = pytest.mark.xdist_group("bundle")
@@ -23,6 +25,14 @@ Installed orchard in {there}
   cd {there!r}
   {uv!r} run …
   sh .envpack/restore   # makes .venv again
+"""
+
+CELLAR = """\
+[project]
+name = "cellar"
+version = "2.0"
+requires-python = ">=3.12"
+dependencies = ["humanize==4.9.0", "docopt==0.6.2"]
 """
 
 
@@ -181,6 +191,37 @@ def test_two_beside_each_other(near: Near, tmp_path: Path) -> None:
     ]
     left = [name for name in far.there() if not name.startswith("home/.local/share/uv/python/.")]
     assert left == ["one"]
+
+
+def test_different_bundles(nears: Callable[[str], Near], lab: Lab, tmp_path: Path) -> None:
+    """Projects that want other versions and other Pythons do not meet, whichever goes first."""
+    media, cellar = tmp_path / "media", tmp_path / "cellar"
+    for folder in (media, cellar):
+        folder.mkdir()
+    (cellar / "pyproject.toml").write_text(CELLAR, encoding="utf-8")
+    env = uv_environment(lab.managed("3.12").install_dir, {})
+    call([uv_program(), "lock"], cwd=cellar, env=env)
+    archive = require(standalone, "3.12").archive
+    words: list[str | Path] = ["bundle", "-q", "--python", "3.12", "--python-archive", archive]
+    envpack([*words, "-o", media / "cellar.run"], env=env, cwd=cellar)
+    for minor in ("3.12", "3.13"):
+        os.link(nears(minor).bundle, media / f"orchard-{minor}.run")
+    far = Far("trixie", "std", tmp_path / "far", media / "cellar.run", USER)
+    far.ok('sh /media/orchard-3.12.run one && sh "$1" two && sh /media/orchard-3.13.run three')
+    code = 'import humanize, sys; print(humanize.__version__, "%d.%d" % sys.version_info[:2])'
+    uses = f"cd $2 && .envpack/bin/uv run --locked $3 python -c '{code}'"
+    assert far.ok(uses, "two", "-q") == "4.9.0 3.12\n"
+    (newer,) = {far.ok(uses, place, "--extra=fancy").split()[0] for place in ("one", "three")}
+    assert newer != "4.9.0"
+    said = far.ok("cd three && .envpack/bin/uv run python -V").split()
+    assert said[1].startswith("3.13")
+    said = far.ok('sh "$1" two --uninstall').splitlines()
+    assert said == [
+        f"Python stays, as `{INSIDE}/one` uses it",
+        f"Uninstalled cellar from {INSIDE}/two",
+    ]
+    assert far.ok("sh /media/orchard-3.12.run one --uninstall").startswith("Removed Python: ")
+    assert far.ok("cd three && .envpack/bin/uv run --locked orchard") == SAYS
 
 
 def test_edited_sources_stay(near: Near, tmp_path: Path) -> None:

@@ -51,19 +51,8 @@ import rich
 def main():
     print(int(numpy.arange(7).sum()), rich.__name__, "%d.%d" % sys.version_info[:2])
 """
-STACKED = """\
-offline = true
-python-downloads = "automatic"
-
-[[index]]
-name = "team"
-url = "/srv/team/simple"
-
-[[index]]
-name = "site"
-url = "/srv/site/simple"
-default = true
-"""
+COMPILE = ("--no-header", "--no-annotate", "--python-version", "3.12")
+GUIDE = Path(__file__).parents[2] / "docs/layout.md"
 SCRIPT = """\
 # /// script
 # requires-python = ">=3.12"
@@ -345,20 +334,31 @@ def test_pip_and_other_platforms(near: Near, tmp_path: Path) -> None:
     more += ["--platform", "aarch64-unknown-linux-gnu,windows", "--python", "3.12"]
     more += ["--no-python", "--no-uv"]
     envpack(more, env=near.environment, cwd=tmp_path)
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text("numpy\nrich\n", encoding="utf-8")
     for platform in ("aarch64-unknown-linux-gnu", "x86_64-pc-windows-msvc"):
         target = tmp_path / platform
-        words = ["pip", "install", "-q", "--config-file", str(tmp_path / "arm/uv.toml"), "--target"]
-        words += [str(target), "--python-platform", platform, "--python", str(tmp_path / "v")]
-        call([*offline, uv_program(), *words, "numpy", "rich"], env=env)
+        common = ["--config-file", str(tmp_path / "arm/uv.toml"), "--python-platform", platform]
+        common += ["-q", "--only-binary", ":all:", "--python", str(tmp_path / "v")]
+        compiled = call(
+            [*offline, uv_program(), "pip", "compile", *COMPILE, *common, wanted], env=env
+        )
+        assert set(compiled.split()) >= {f"{n}=={near.versions[n]}" for n in ("numpy", "rich")}
+        words = ["pip", "install", *common, "--target", str(target), "numpy", "rich"]
+        call([*offline, uv_program(), *words], env=env)
         (module,) = target.glob("numpy/_core/_multiarray_umath.*[od]")
         assert ("aarch64" in module.name, "win_amd64" in module.name) == (
             "aarch64" in platform,
             "windows" in platform,
         )
+    words = ["pip", "compile", *COMPILE, "--config-file", str(tmp_path / "arm/uv.toml")]
+    words += ["--python-platform", "aarch64-apple-darwin", "--only-binary", ":all:"]
+    with pytest.raises(CommandFailed, match="no wheels with a matching"):
+        call([*offline, uv_program(), *words, wanted], env=env)
 
 
 def test_a_web_server(near: Near, tmp_path: Path) -> None:
-    """nginx serves the folder as it is, and uv reads metadata without opening wheels."""
+    """nginx serves the folder as it is; uv reads metadata alone; the guide's lines install."""
     program = require(tool, "nginx")
     port = free_port()
     settings = tmp_path / "nginx.conf"
@@ -373,10 +373,9 @@ def test_a_web_server(near: Near, tmp_path: Path) -> None:
         wait_for(port)
         index = f"http://127.0.0.1:{port}/simple/"
         uv = uv_program()
-        words = ["pip", "compile", "-q", "--no-config", "--no-header", "--no-annotate", "-"]
-        words += ["--python-version", "3.12"]
+        words = ["pip", "compile", "-q", "--no-config", *COMPILE, "-"]
         done = subprocess.run(
-            [uv, *words, "--default-index", index],
+            [uv, *words, "--index-url", index],
             input="numpy\nrich==13.7.0\n",
             env=env,
             text=True,
@@ -388,14 +387,26 @@ def test_a_web_server(near: Near, tmp_path: Path) -> None:
         assert ".whl.metadata HTTP" in seen
         assert ".whl HTTP" not in seen
         python = near.layout / f"python/{require(standalone, '3.12').key}/bin/python3.12"
-        call([uv, "venv", "-q", "--python", python, tmp_path / "v"], env=env)
-        words = ["pip", "install", "-q", "--no-config", "--python", str(tmp_path / "v")]
-        call([uv, *words, "--default-index", index, "rich==13.7.0", "numpy"], env=env)
+        venv = [uv, "venv", "-q", "--no-config", "--seed", "--default-index", index]
+        call([*venv, "--python", python, tmp_path / "v"], env=env)
+        call([uv, "init", "-q", "--python", python, tmp_path / "fruit"], env=env)
+        (lines,) = re.findall(r"\*\*A web server\*\*.*?```text\n(.*?)```", page(), re.DOTALL)
+        assert len(lines.splitlines()) == 2
+        lines = lines.replace("http://server/", f"http://127.0.0.1:{port}/")
+        path = os.pathsep.join([str(tmp_path / "v/bin"), str(Path(uv).parent), env["PATH"]])
+        call(["sh", "-euc", lines], cwd=tmp_path / "fruit", env={**env, "PATH": path})
     finally:
         server.terminate()
         server.wait()
-    code = "import numpy, importlib.metadata as m; print(m.version('rich'))"
-    assert call([tmp_path / "v/bin/python", "-c", code]) == "13.7.0\n"
+    code = "import importlib.metadata as m; print(m.version('rich'))"
+    for folder in ("v", "fruit/.venv"):
+        version = call([tmp_path / folder / "bin/python", "-c", code])
+        assert version == near.versions["rich"] + "\n"
+
+
+def page() -> str:
+    """Return the page of which the administrator's guide is a part."""
+    return GUIDE.read_text("utf-8")
 
 
 def free_port() -> int:
@@ -416,13 +427,14 @@ def wait_for(port: int) -> None:
 
 
 def test_two_layouts(near: Near, tmp_path: Path) -> None:
-    """Stacked by a uv.toml as documented: each gives what the other has not."""
+    """Stacked by the guide's uv.toml: each gives what the other has not."""
     (tmp_path / "r.txt").write_text("iniconfig\n")
     words: list[str | Path] = ["layout", "-q", "-o", tmp_path / "more", "-r", tmp_path / "r.txt"]
     words += ["--python", "3.12", "--no-python", "--no-uv", "--no-seed"]
     envpack(words, env=near.environment, cwd=tmp_path)
     far = Far("bookworm", tmp_path / "home", near.layout)
-    (far.home / "uv.toml").write_text(STACKED, encoding="utf-8")
+    (stacked,) = re.findall(r"\*\*Several teams\*\*.*?```toml\n(.*?)```", page(), re.DOTALL)
+    (far.home / "uv.toml").write_text(stacked, encoding="utf-8")
     script = """
     UV_CONFIG_FILE=$HOME/uv.toml
     export UV_CONFIG_FILE
@@ -431,16 +443,12 @@ def test_two_layouts(near: Near, tmp_path: Path) -> None:
     "$1/bin/uv" add -q iniconfig rich
     "$1/bin/uv" run -q python -c 'import iniconfig, rich; print("both")'
     """
-    assert far.ok(script, at="/srv/site", **{"srv/team": tmp_path / "more"}) == "both\n"
-
-
-GUIDE = Path(__file__).parents[2] / "docs/layout.md"
+    assert far.ok(script, at="/srv/current", **{"srv/team": tmp_path / "more"}) == "both\n"
 
 
 def guide() -> list[tuple[str, str]]:
     """Return the blocks of the administrator's guide: the side that they are for, and a script."""
-    text = GUIDE.read_text("utf-8")
-    blocks = re.findall(r"<!-- (near|far) -->\n```console\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"<!-- (near|far) -->\n```console\n(.*?)```", page(), re.DOTALL)
     return [(side, re.sub(r"^\$ ", "", script, flags=re.MULTILINE)) for side, script in blocks]
 
 
