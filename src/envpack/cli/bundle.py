@@ -95,14 +95,14 @@ def bundle(
         report = bundling.bundle(output, listener=progress, **options)
     finally:
         progress.close()
-    if as_json:
-        console.document(report.to_json())
-        return
-    if not quiet:
-        console.talk(_lines(report, verbose=verbose))
-        for sentence in report.warnings:
-            console.warning(sentence)
-    console.data(report.output)
+    console.conclude(
+        report,
+        _lines(report, verbose=verbose),
+        report.output,
+        as_json=as_json,
+        quiet=quiet,
+        warnings=report.warnings,
+    )
 
 
 def _show(found: BundlePreview, *, as_json: bool, quiet: bool) -> None:

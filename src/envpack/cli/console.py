@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -62,11 +62,49 @@ def document(value: dict[str, Any]) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+class Report(Protocol):
+    """What a command came to."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        ...
+
+
+def conclude(
+    report: Report,
+    lines: Iterable[str],
+    result: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    lacks: Iterable[Lacking] = (),
+    warnings: Iterable[str] = (),
+    after: Iterable[str] = (),
+) -> None:
+    """Print what a command came to: as JSON alone, or in words and then `result`, what it made."""
+    if as_json:
+        document(report.to_json())
+        return
+    if not quiet:
+        talk(lines)
+        lacking(lacks)
+        for sentence in warnings:
+            warning(sentence)
+        talk(after)
+    if result is not None:
+        data(result)
+
+
 def give_up_stdout() -> None:
     """Send what is still in stdout's buffer nowhere, or Python fails once more when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it must be."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def human(size: int) -> str:

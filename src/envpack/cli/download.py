@@ -100,15 +100,15 @@ def download(
         )
     finally:
         progress.close()
-    if as_json:
-        console.document(report.to_json())
-        return
-    if not quiet:
-        console.talk(_lines(report, verbose=verbose))
-        console.lacking(report.lacking)
-        for sentence in report.warnings:
-            console.warning(sentence)
-    console.data(report.folder)
+    console.conclude(
+        report,
+        _lines(report, verbose=verbose),
+        report.folder,
+        as_json=as_json,
+        quiet=quiet,
+        lacks=report.lacking,
+        warnings=report.warnings,
+    )
 
 
 def _lines(report: DownloadReport, *, verbose: bool) -> list[str]:
@@ -117,9 +117,9 @@ def _lines(report: DownloadReport, *, verbose: bool) -> list[str]:
     parts = [(report.fetched, "fetched"), (report.built, "built"), (max(there, 0), "were there")]
     parts.append((len(report.removed), "removed"))
     done = ", ".join(f"{number} {word}" for number, word in parts if number) or "nothing to do"
-    noun = "file" if len(report.files) == 1 else "files"
+    files = console.counted(len(report.files), "file")
     lines = [
-        f"Downloaded {report.project} into {report.folder}: {len(report.files)} {noun},"
+        f"Downloaded {report.project} into {report.folder}: {files},"
         f" {console.human(report.size)} ({done})"
     ]
     if verbose:

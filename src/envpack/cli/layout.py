@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from envpack.layout_check import LayoutCheck
     from envpack.layout_report import LayoutReport
 
+_PATCHED = "`{}` was patched where it was installed, and travels as it is"
+
 
 @click.group(invoke_without_command=True)
 @click.option(
@@ -175,17 +177,15 @@ def _make(
         )
     finally:
         progress.close()
-    if as_json:
-        console.document(report.to_json())
-        return
-    if not quiet:
-        console.talk(_lines(report, verbose=verbose))
-        for path in report.patched:
-            console.warning(f"`{path}` was patched where it was installed, and travels as it is")
-        console.lacking(report.lacking)
-        for sentence in report.warnings:
-            console.warning(sentence)
-    console.data(report.output)
+    console.conclude(
+        report,
+        _lines(report, verbose=verbose),
+        report.output,
+        as_json=as_json,
+        quiet=quiet,
+        lacks=report.lacking,
+        warnings=(*map(_PATCHED.format, report.patched), *report.warnings),
+    )
 
 
 def _lines(report: LayoutReport, *, verbose: bool) -> list[str]:
@@ -198,15 +198,11 @@ def _lines(report: LayoutReport, *, verbose: bool) -> list[str]:
     ]
     done = ", ".join(f"{number} {word}" for number, word in parts if number) or "nothing new"
     held = (
-        f"{_counted(report.packages, 'package')} in {_counted(report.files, 'file')},"
-        f" {_counted(len(report.pythons), 'Python')}"
+        f"{console.counted(report.packages, 'package')} in {console.counted(report.files, 'file')},"
+        f" {console.counted(len(report.pythons), 'Python')}"
     )
     lines = [f"Laid out {report.output}: {held}, {console.human(report.size)} ({done})"]
     if verbose:
         lines += [f"  {path}" for path in report.added]
         lines += [f"  removed {path}" for path in report.removed]
     return lines
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -176,17 +176,15 @@ def pack(
         raise
     finally:
         progress.close()
-    if as_json:
-        console.document(report.to_json())
-        return
-    if not quiet:
-        console.talk(_lines(report, verbose=verbose))
-        for text in report.warnings:
-            console.warning(text)
-        if report.usage:
-            console.talk(["", *report.usage])
-    if not report.dry_run:
-        console.data(report.output)
+    console.conclude(
+        report,
+        _lines(report, verbose=verbose),
+        None if report.dry_run else report.output,
+        as_json=as_json,
+        quiet=quiet,
+        warnings=report.warnings,
+        after=("", *report.usage) if report.usage else (),
+    )
 
 
 def _default_env() -> str:
@@ -218,12 +216,13 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         first = f"at {report.finds_python}, or " if report.finds_python else ""
         python = f"none: the other machine must have CPython {interpreter.minor}, {first}on PATH"
     verb = "Would pack" if report.dry_run else "Packed"
-    packages = _count(len(report.packages), "package")
+    packages = console.counted(len(report.packages), "package")
+    files = console.counted(report.files, "file")
     lines = [
         f"{verb} {report.environment} into {report.output}",
         f"  platform  {interpreter.target}",
         f"  python    {python}",
-        f"  content   {packages}, {_count(report.files, 'file')}, {console.human(report.size)}",
+        f"  content   {packages}, {files}, {console.human(report.size)}",
     ]
     for editable in report.editables:
         built = editable.form is EditableForm.BUILT
@@ -233,14 +232,15 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     if report.digest:
         edits = ", ".join(f"{count} {why}" for why, count in sorted(report.edits.items()))
         lines.append(
-            f"  edited    {_count(report.edited, 'file')}" + (f": {edits}" if edits else "")
+            f"  edited    {console.counted(report.edited, 'file')}"
+            + (f": {edits}" if edits else "")
         )
     libraries = report.libraries
     lines += [f"  needs     {sentence}" for sentence in libraries.floor]
     lines += _some("carried", list(libraries.carried), verbose=verbose)
     if libraries.certificates:
         lines.append(
-            f"  carried   {_count(libraries.certificates.count, 'certificate')} of"
+            f"  carried   {console.counted(libraries.certificates.count, 'certificate')} of"
             f" {libraries.certificates.source}, for machines without"
         )
     lines += _licences(libraries, verbose=verbose)
@@ -275,7 +275,7 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
 
 def _licences(libraries: Libraries, *, verbose: bool) -> list[str]:
     found = {one.licence for one in libraries.licences if one.licence}
-    whose = _count(len(found), "package")
+    whose = console.counted(len(found), "package")
     lines = [f"  licences  of {whose}, in share/licenses"] if found else []
     unknown = [f"none found for {one.file}" for one in libraries.licences if not one.licence]
     return lines + _some("licences", unknown, verbose=verbose)
@@ -285,7 +285,7 @@ def _left_out(report: PackReport, *, verbose: bool) -> list[str]:
     from envpack.manifest import describe_left_out
 
     lines = [
-        f"  left out  {item['reason']}: {_count(item['files'], 'file')},"
+        f"  left out  {item['reason']}: {console.counted(item['files'], 'file')},"
         f" {console.human(item['bytes'])}"
         for item in describe_left_out(report.left_out)
     ]
@@ -300,7 +300,3 @@ def _some(label: str, items: list[str], *, verbose: bool) -> list[str]:
     if len(items) > len(shown):
         lines.append(f"  {label:<8}  and {len(items) - len(shown)} more (-v shows all)")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

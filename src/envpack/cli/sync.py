@@ -73,19 +73,14 @@ def sync(
         configure=_configured_folder(project, configure) if configure else None,
         listener=progress,
     )
-    if as_json:
-        console.document(report.to_json())
-        return
-    if not quiet:
-        console.talk(_lines(report))
-    console.data(report.environment)
+    console.conclude(report, _lines(report), report.environment, as_json=as_json, quiet=quiet)
 
 
 def _lines(report: SyncReport) -> list[str]:
     members = f", and {', '.join(report.members)} by uv" if report.members else ""
-    noun = "package" if report.packages == 1 else "packages"
+    packages = console.counted(report.packages, "package")
     lines = [
-        f"Synced {report.environment} from {report.folder}: {report.packages} {noun}{members},"
+        f"Synced {report.environment} from {report.folder}: {packages}{members},"
         f" Python {report.python}"
     ]
     if report.configured:
