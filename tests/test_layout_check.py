@@ -99,6 +99,25 @@ def test_what_a_project_lacks(site: Path, project: Path, shelf: Path) -> None:
     assert check_layout(site, projects=[project]).missing == ()
 
 
+def test_what_a_project_is_built_with(call: Call, site: Path, project: Path) -> None:
+    """No lock names it, and without it uv cannot install the members."""
+    path = project / "pyproject.toml"
+    text = path.read_text("utf-8")
+    wanted = """["plain>=1", "bakery>=2", "oven", "member", "never; python_version < '3'"]"""
+    path.write_text(text.replace("requires = []", f"requires = {wanted}"), encoding="utf-8")
+    check = check_layout(site, projects=[project])
+    told = [(one.project, one.name, one.version, one.where) for one in check.missing]
+    assert told == [("demo", "bakery", ">=2", "builds"), ("demo", "oven", "", "builds")]
+    done = call("layout", "check", str(site), "--project", ".")
+    assert (done.code, done.err) == (
+        3,
+        "demo: bakery >=2 is missing for builds\n"
+        "demo: oven is missing for builds\n"
+        "error: `<tmp>/site` does not hold all that the project needs\n"
+        "hint: `envpack layout --update DIR --project P` adds it, where there is a network\n",
+    )
+
+
 def test_no_layout(tmp_path: Path, project: Path) -> None:
     """Another folder, and none at all."""
     for path in (project, tmp_path / "gone"):

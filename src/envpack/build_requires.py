@@ -52,16 +52,25 @@ def build_requirements(
     Names in `local` are of the workspace, and never asked of an index. Raises EditableFault if the
     backend cannot say.
     """
-    path = os.path.join(folder, "pyproject.toml")
-    table: Any = read_toml(path).get("build-system") if os.path.isfile(path) else None
-    system = table if isinstance(table, dict) else {}
-    static = [*system.get("requires", _LEGACY)]
+    system = _build_system(folder)
+    static = static_requirements(folder)
     backend = system.get("build-backend") or "setuptools.build_meta:__legacy__"
     wanted = [text for text in static if _name(text) not in local]
     if backend.partition(":")[0] == "uv_build" or len(wanted) < len(static):
         return tuple(wanted)
     asked = _asked(workshop, folder, backend, system.get("backend-path") or [], wanted, python)
     return tuple(dict.fromkeys([*wanted, *(text for text in asked if _name(text) not in local)]))
+
+
+def static_requirements(folder: str) -> list[str]:
+    """Return what the project in `folder` says itself that it is built with."""
+    return [*_build_system(folder).get("requires", _LEGACY)]
+
+
+def _build_system(folder: str) -> dict[str, Any]:
+    path = os.path.join(folder, "pyproject.toml")
+    table: Any = read_toml(path).get("build-system") if os.path.isfile(path) else None
+    return table if isinstance(table, dict) else {}
 
 
 def sources_of(root: str) -> set[str]:

@@ -12,7 +12,10 @@ from functools import partial
 from typing import Any
 
 from packaging.pylock import PackageDirectory
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
+from envpack.build_requires import sources_of, static_requirements
 from envpack.choice import choose, targets_of
 from envpack.covering import covering
 from envpack.errors import ProjectFault
@@ -22,13 +25,15 @@ from envpack.layout_inputs import of_project
 from envpack.layout_record import PACKAGES, PROGRAMS, SCRIPTS, SIMPLE, Layout, Made, read_layout
 from envpack.layout_write import SUMS
 from envpack.listener import Listener, Silent
-from envpack.lock import check_fresh, find_lock, supported_environments
+from envpack.lock import Locked, LockFile, check_fresh, find_lock, supported_environments
 from envpack.parallel import Pool
+from envpack.platforms import Target
 from envpack.programs import UV
 from envpack.simple_index import PAGE, read_page
 from envpack.uv import Uv
 
 _SCHEMA = "envpack.layout-check/1"
+_BUILDS = "builds"
 _OWN = (PACKAGES, SIMPLE, SCRIPTS, PROGRAMS)
 
 
@@ -42,9 +47,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A package that a project's lock names and the layout has no file of.
+    """A package that a project needs and the layout has no file of.
 
-    `where` is the target that would install it, or "" if uv only needs it to resolve.
+    `where` is the target that would install it, or "" if uv only needs it to resolve. It is
+    `builds` for what members are built with, which no lock names: `version` is the specifier then.
     """
 
     project: str
@@ -206,6 +212,31 @@ def _missing(layout: Layout, project: str) -> Iterator[Missing]:
         named = _named(package)
         if package.directory is None and named[1] and named not in there | told:
             yield Missing(wish.name, *named, "")
+    for wanted in sorted(_built_with(wish.locked, lock, targets), key=str):
+        versions = (version for name, version in there if name == canonicalize_name(wanted.name))
+        if not any(wanted.specifier.contains(each, prereleases=True) for each in versions):
+            name = canonicalize_name(wanted.name)
+            yield Missing(wish.name, name, str(wanted.specifier), _BUILDS)
+
+
+def _built_with(locked: Locked, lock: LockFile, targets: Sequence[Target]) -> set[Requirement]:
+    """Return what the lock's members say that they are built with, and that an index must have."""
+    folders = {str(p.name): p.directory.path for p in locked.pylock.packages if p.directory}
+    elsewhere = {*map(canonicalize_name, folders), *sources_of(lock.root)}
+    found = set()
+    for folder in folders.values():
+        for text in static_requirements(os.path.normpath(os.path.join(locked.base, folder))):
+            try:
+                wanted = Requirement(text)
+            except InvalidRequirement:
+                continue
+            marker = wanted.marker
+            here = (each for target in targets for each in target.environments)
+            if canonicalize_name(wanted.name) in elsewhere:
+                continue
+            if marker is None or any(marker.evaluate(dict(each)) for each in here):
+                found.add(wanted)
+    return found
 
 
 def _named(package: Any) -> tuple[str, str]:

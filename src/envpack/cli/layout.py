@@ -123,7 +123,7 @@ def check(
         raise FindingError(f"`{folder}` is not what was laid out: {noun} wrong")
     if report.missing:
         raise FindingError(
-            f"`{folder}` does not hold all that the lock names",
+            f"`{folder}` does not hold all that the project needs",
             hint="`envpack layout --update DIR --project P` adds it, where there is a network",
         )
     if not quiet and not as_json:
@@ -135,7 +135,8 @@ def _found(report: LayoutCheck) -> list[str]:
     lines = [f"{one.path} {one.what}" for one in report.findings]
     for one in report.missing:
         where = f"for {one.where}" if one.where else "though uv resolves with it"
-        lines.append(f"{one.project}: {one.name} {one.version} is missing {where}")
+        named = f"{one.name} {one.version}".rstrip()
+        lines.append(f"{one.project}: {named} is missing {where}")
     return lines
 
 
