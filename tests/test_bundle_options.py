@@ -71,6 +71,23 @@ def test_sources(plum: Path, tmp_path: Path, words: list[str], names: set[str]) 
     assert below(tmp_path / "there") == names
 
 
+def test_what_lies_outside_the_project(tmp_path: Path) -> None:
+    """A path dependency beside the project comes along, under the folder that both are in."""
+    around = tmp_path / "around"
+    source(around / "beside", "beside", "1.0")
+    (around / "unrelated").write_text("", encoding="utf-8")
+    more = '[tool.uv.sources]\nbeside = { path = "../beside" }\n'
+    app = plant(around / "app", needs='"beside"', more=more)
+    bundle(str(tmp_path / "p.run"), project=app, python=False, uv=False)
+    assert unbundled(tmp_path / "p.run", tmp_path / "there") == 0
+    names = {"app/bin/link", "app/bin/tool", "app/main.py", "app/pyproject.toml", "app/uv.lock"}
+    new = ("app/.venv/", "app/uv.toml", "beside/__pycache__/")
+    found = {name for name in below(tmp_path / "there") if not name.startswith(new)}
+    assert found == {*names, "beside/backend.py", "beside/pyproject.toml"}
+    said = uv(tmp_path / "there/app", "run", "--locked", "python", "-c", "import beside")
+    assert said == ""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
