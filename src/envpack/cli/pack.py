@@ -10,8 +10,6 @@ import click
 from envpack.cli import common, console
 from envpack.cli.cache import cache_of, cache_options
 from envpack.errors import UsageError
-from envpack.model import EditableForm
-from envpack.select import Filter
 
 if TYPE_CHECKING:
     from envpack.libraries import Libraries
@@ -30,7 +28,7 @@ class _Command(click.Command):
             values, _, order = self.make_parser(ctx).parse_args(list(args))
             given = {name: iter(values.get(name) or ()) for name in ("exclude", "include")}
             ctx.meta[_FILTERS] = [
-                Filter(param.name == "exclude", next(given[param.name]))
+                (param.name == "exclude", next(given[param.name]))
                 for param in order
                 if param.name in given
             ]
@@ -153,6 +151,7 @@ def pack(
     Python, no network and no unpack step on the machine it is unpacked on, in any folder.
     """
     from envpack import packing
+    from envpack.select import Filter
 
     if options["deep"] and not options["dry_run"]:
         raise UsageError("--deep says how much a dry run does, so it needs --dry-run")
@@ -161,7 +160,7 @@ def pack(
         report = packing.pack(
             env or _default_env(),
             format=format_,
-            filters=click.get_current_context().meta[_FILTERS],
+            filters=[Filter(*each) for each in click.get_current_context().meta[_FILTERS]],
             mtime=_mtime(),
             cache=cache_of(options),
             listener=progress,
@@ -207,6 +206,8 @@ def _mtime() -> int:
 
 def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     """Return the report in words."""
+    from envpack.model import EditableForm
+
     interpreter = report.interpreter
     kind = "managed by uv" if interpreter.managed else f"from {interpreter.prefix}"
     build = f", build {interpreter.build}" if interpreter.build else ""
