@@ -394,7 +394,8 @@ def test_a_web_server(near: Near, tmp_path: Path) -> None:
         assert len(lines.splitlines()) == 2
         lines = lines.replace("http://server/", f"http://127.0.0.1:{port}/")
         path = os.pathsep.join([str(tmp_path / "v/bin"), str(Path(uv).parent), env["PATH"]])
-        call(["sh", "-euc", lines], cwd=tmp_path / "fruit", env={**env, "PATH": path})
+        there = {**env, "PATH": path, "UV_PYTHON": str(python)}
+        call(["sh", "-euc", lines], cwd=tmp_path / "fruit", env=there)
     finally:
         server.terminate()
         server.wait()
