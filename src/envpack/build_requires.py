@@ -53,7 +53,7 @@ def build_requirements(
     backend cannot say.
     """
     system = _build_system(folder)
-    static = static_requirements(folder)
+    static = _static(system)
     backend = system.get("build-backend") or "setuptools.build_meta:__legacy__"
     wanted = [text for text in static if _name(text) not in local]
     if backend.partition(":")[0] == "uv_build" or len(wanted) < len(static):
@@ -64,7 +64,11 @@ def build_requirements(
 
 def static_requirements(folder: str) -> list[str]:
     """Return what the project in `folder` says itself that it is built with."""
-    return [*_build_system(folder).get("requires", _LEGACY)]
+    return _static(_build_system(folder))
+
+
+def _static(system: dict[str, Any]) -> list[str]:
+    return [*system.get("requires", _LEGACY)]
 
 
 def _build_system(folder: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def targets_of(
     """
     every = platforms is None
     pairs = [Target(p, v) for p in (STANDARD if platforms is None else platforms) for v in pythons]
-    return tuple(pair for pair in pairs if not every or _is_supported(pair, supported))
+    return tuple(pair for pair in pairs if not every or is_supported(pair, supported))
 
 
 def choose(
@@ -195,7 +195,8 @@ def _suits(wheel: PackageWheel, python: Python) -> bool:
     return not parse_wheel_filename(wheel.filename)[-1].isdisjoint(tags)
 
 
-def _is_supported(target: Target, supported: Sequence[Marker]) -> bool:
+def is_supported(target: Target, supported: Sequence[Marker]) -> bool:
+    """Say whether any of the markers is true of a target; it always is where there are none."""
     if not supported:
         return True
     return any(

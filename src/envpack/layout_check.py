@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from envpack.build_requires import sources_of, static_requirements
-from envpack.choice import choose, targets_of
+from envpack.choice import choose, is_supported, targets_of
 from envpack.covering import covering
 from envpack.errors import ProjectFault
 from envpack.layout_files import checksums, platforms_of
@@ -213,9 +213,9 @@ def _missing(layout: Layout, project: str) -> Iterator[Missing]:
         if package.directory is None and named[1] and named not in there | told:
             yield Missing(wish.name, *named, "")
     for wanted in sorted(_built_with(wish.locked, lock, targets), key=str):
-        versions = (version for name, version in there if name == canonicalize_name(wanted.name))
+        name = canonicalize_name(wanted.name)
+        versions = (version for other, version in there if other == name)
         if not any(wanted.specifier.contains(each, prereleases=True) for each in versions):
-            name = canonicalize_name(wanted.name)
             yield Missing(wish.name, name, str(wanted.specifier), _BUILDS)
 
 
@@ -230,11 +230,10 @@ def _built_with(locked: Locked, lock: LockFile, targets: Sequence[Target]) -> se
                 wanted = Requirement(text)
             except InvalidRequirement:
                 continue
-            marker = wanted.marker
-            here = (each for target in targets for each in target.environments)
+            markers = [wanted.marker] if wanted.marker else []
             if canonicalize_name(wanted.name) in elsewhere:
                 continue
-            if marker is None or any(marker.evaluate(dict(each)) for each in here):
+            if any(is_supported(target, markers) for target in targets):
                 found.add(wanted)
     return found
 

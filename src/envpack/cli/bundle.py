@@ -97,7 +97,7 @@ def bundle(
         progress.close()
     console.conclude(
         report,
-        _lines(report, verbose=verbose),
+        lambda: _lines(report, verbose=verbose),
         report.output,
         as_json=as_json,
         quiet=quiet,

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -72,7 +72,7 @@ class Report(Protocol):
 
 def conclude(
     report: Report,
-    lines: Iterable[str],
+    lines: Callable[[], Iterable[str]],
     result: str | None,
     *,
     as_json: bool,
@@ -81,12 +81,15 @@ def conclude(
     warnings: Iterable[str] = (),
     after: Iterable[str] = (),
 ) -> None:
-    """Print what a command came to: as JSON alone, or in words and then `result`, what it made."""
+    """Print what a command came to: as JSON alone, or in words and then `result`, what it made.
+
+    `lines` are made only if they are printed.
+    """
     if as_json:
         document(report.to_json())
         return
     if not quiet:
-        talk(lines)
+        talk(lines())
         lacking(lacks)
         for sentence in warnings:
             warning(sentence)

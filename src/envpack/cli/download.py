@@ -102,7 +102,7 @@ def download(
         progress.close()
     console.conclude(
         report,
-        _lines(report, verbose=verbose),
+        lambda: _lines(report, verbose=verbose),
         report.folder,
         as_json=as_json,
         quiet=quiet,

@@ -180,7 +180,7 @@ def _make(
         progress.close()
     console.conclude(
         report,
-        _lines(report, verbose=verbose),
+        lambda: _lines(report, verbose=verbose),
         report.output,
         as_json=as_json,
         quiet=quiet,

@@ -177,7 +177,7 @@ def pack(
         progress.close()
     console.conclude(
         report,
-        _lines(report, verbose=verbose),
+        lambda: _lines(report, verbose=verbose),
         None if report.dry_run else report.output,
         as_json=as_json,
         quiet=quiet,

@@ -73,7 +73,8 @@ def sync(
         configure=_configured_folder(project, configure) if configure else None,
         listener=progress,
     )
-    console.conclude(report, _lines(report), report.environment, as_json=as_json, quiet=quiet)
+    made = report.environment
+    console.conclude(report, lambda: _lines(report), made, as_json=as_json, quiet=quiet)
 
 
 def _lines(report: SyncReport) -> list[str]:
