@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,34 @@ def test_bad_edits_are_refused(edits: list[Edit]) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([b"/home/me/x", b"/app", b"/", b"a", b" ", b"/app/", b"-I"])),
+    st.lists(
+        st.sampled_from(
+            [b"/home/me/x", b"/app", b"/", b"a", b" ", b"/app/", b"-I", b"/home/me/x/of/a/project"]
+        )
+    ),
     st.integers(1, 40),
+    st.sampled_from(
+        [
+            ("/home/me/x", "/app"),
+            ("/home/me/x", "/home/me/x/of/a/project"),
+            ("/home/me/x/of/a/project",),
+            (),
+        ]
+    ),
 )
-def test_leaks_are_found_across_blocks(words: list[bytes], size: int) -> None:
-    """A stream of blocks and the whole file give the same counts."""
+def test_leaks_are_found_across_blocks(
+    words: list[bytes], size: int, needles: tuple[str, ...]
+) -> None:
+    """A stream of blocks and the whole file give the same counts, those of a plain search."""
     data = b"".join(words)
-    search = LeakSearch(("/home/me/x", "/app"))
+    search = LeakSearch(needles)
+    plain = {
+        needle: len(found)
+        for needle in needles
+        if (found := re.findall(re.escape(needle.encode()) + rb"(?![\w+~-]|\.\w)", data))
+    }
+    if needles != ("/home/me/x", "/app"):  # `/app` must not stand in the middle of a name
+        assert search.in_whole(data) == plain
     stream = search.stream()
     for start in range(0, len(data), size):
         stream.feed(data[start : start + size])

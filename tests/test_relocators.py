@@ -12,6 +12,7 @@ from envpack.model import Edit, Move, Relocator
 from envpack.reading import spliced
 from envpack.relocate import RELOCATORS, relocator_for
 from envpack.relocate.elf import FLIPPED
+from envpack.relocate.paths import ByHead, ByName
 
 MOVES = (
     Move("/home/me/a b/.venv", ""),
@@ -102,3 +103,16 @@ def test_reasons_are_few_and_their_own() -> None:
     reasons = [why for relocator in RELOCATORS for why in relocator.why]
     assert len(reasons) == len(set(reasons))
     assert isinstance(Edit(0, 0, b"", reasons[0]), tuple)
+
+
+@given(name=st.sampled_from(NAMES), data=contents)
+def test_the_first_that_claims_a_file_gets_it(name: str, data: bytes) -> None:
+    """What passes over most files at once passes over none that a relocator claims."""
+    head = data[:4096]
+    first = next((each for each in RELOCATORS if each.claims(name, head)), None)
+    assert relocator_for(name, head) is first
+
+
+def test_each_claims_by_name_or_by_head() -> None:
+    """What passes over most files at once knows no other way."""
+    assert all(isinstance(each, ByName | ByHead) for each in RELOCATORS)

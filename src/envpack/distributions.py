@@ -53,10 +53,9 @@ class Distribution:
 
     def rows(self) -> Iterator[RecordRow]:
         """Read RECORD, as often as it is asked for: the rows of all would fill the memory."""
-        text = _text(self.record) if self.record else None
-        for row in csv.reader(io.StringIO(text or "", newline="")):
-            if row:
-                yield RecordRow(row[0], name_in_prefix(self.site_packages, row[0]))
+        text = (_text(self.record) if self.record else None) or ""
+        for path in _first_fields(text):
+            yield RecordRow(path, name_in_prefix(self.site_packages, path))
 
 
 def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
@@ -116,6 +115,16 @@ def _text(path: str) -> str | None:
         return None
     except OSError as error:
         raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+
+
+def _first_fields(text: str) -> Iterator[str]:
+    """Yield the first field of each line of csv; where nothing is quoted, what a comma ends."""
+    if '"' in text or "\r" in text:
+        yield from (row[0] for row in csv.reader(io.StringIO(text, newline="")) if row)
+        return
+    for line in text.split("\n"):
+        if line:
+            yield line.partition(",")[0]
 
 
 def _direct_url(path: str) -> dict[str, Any] | None:

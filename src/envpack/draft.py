@@ -248,12 +248,14 @@ class Draft:
 
     def _key_of(self, name: str) -> _Key | None:
         """Return what is known of a packed file, None if there is none of that name."""
-        self._seal()
+        if self._open is not None:
+            self._seal()
         folder, _, base = name.rpartition("/")
-        if name in self._slots or folder not in self._pieces:
+        pieces = self._pieces.get(folder)
+        if pieces is None or name in self._slots:
             return None
         index = self._names_in(folder).get(base)
-        return None if index is None else self._pieces[folder][index][0]
+        return None if index is None else pieces[index][0]
 
     def _take(self, name: str) -> _Slot | None:
         """Take a packed file out, and return it as a slot."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 _TELLING = 6
 """Bytes that a shared beginning must have to be rare enough: `/home/` is."""
+
+_SHORT = 16
+"""Shorter words are found faster from the end: forwards CPython takes the two-way algorithm."""
 
 
 class LeakSearch:
@@ -25,10 +28,10 @@ class LeakSearch:
         self._least = _shared(self._needles)
         self._overlap = max((len(needle) for needle in self._needles), default=0) + 4
 
-    def in_whole(self, data: bytes) -> Counter[str]:
+    def in_whole(self, data: bytes) -> dict[str, int]:
         """Count the needles in a file that is in memory whole."""
-        found: Counter[str] = Counter()
-        if not any(start in data for start in self._least):
+        found: dict[str, int] = {}
+        if not _has_any(data, self._least):
             return found
         for needle, pattern in zip(self._needles, self._patterns, strict=True):
             if needle in data:
@@ -66,17 +69,28 @@ class LeakStream:
         The last bytes of each block are kept for the next round, as a path may go on there, and
         as many before them, because what stands before a path counts as well.
         """
-        data = self._kept + block
-        stop = len(data) if last else max(self._begin, len(data) - self._overlap)
-        pairs = zip(self._needles, self._patterns, strict=True)
-        for needle, pattern in pairs if any(start in data for start in self._least) else ():
+        before = len(self._kept)
+        length = before + len(block)
+        stop = length if last else max(self._begin, length - self._overlap)
+        seam = self._kept + block[: self._overlap]
+        if _has_any(seam, self._least) or _has_any(block, self._least):
+            self._count(self._kept + block, stop)
+        start = max(0, stop - 4)
+        self._kept = block[start - before :] if start >= before else self._kept[start:] + block
+        self._begin = stop - start
+
+    def _count(self, data: bytes, stop: int) -> None:
+        """Count what begins before `stop`, but not in what was looked at before."""
+        for needle, pattern in zip(self._needles, self._patterns, strict=True):
             if needle in data:
                 count = sum(self._begin <= match.start() < stop for match in pattern.finditer(data))
                 if count:
                     self.found[os.fsdecode(needle)] += count
-        start = max(0, stop - 4)
-        self._kept = data[start:]
-        self._begin = stop - start
+
+
+def _has_any(data: bytes, words: Iterable[bytes]) -> bool:
+    """Say whether one of the words is in `data`."""
+    return any(data.rfind(word) >= 0 if len(word) < _SHORT else word in data for word in words)
 
 
 def _shared(needles: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -6,7 +6,6 @@ What is read ahead is bounded by a budget of bytes. Runs that a cache has are no
 from __future__ import annotations
 
 import hashlib
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -110,7 +109,7 @@ def stream(
                     pieces = entry.content.make(outcome.digest, members)
                     yield from _summary(entry, pieces, root, own)
                 else:
-                    yield from reader.alone(chunk, own, ChainMap(near, told.far))
+                    yield from reader.alone(chunk, own, told.asked(entry.content, near))
                     told.note_all(chunk.entries, (own.digests.last,))
                 digests = (own.digests.last,)
             if looked_up:
@@ -136,6 +135,14 @@ class _Told:
         for entry, digest in zip(entries, digests, strict=True):
             if entry.name in self._wanted:
                 self.far[entry.name] = digest
+
+    def asked(self, content: Content, near: dict[str, Digest]) -> Digests:
+        """Return the digests that `content` may ask for; `near` are those of its own run."""
+        if isinstance(content, Alias):
+            return near if content.target in near else self.far
+        beyond = content.beyond if isinstance(content, Derived) else frozenset()
+        far = {name: self.far[name] for name in beyond if name in self.far}
+        return {**near, **far} if far else near
 
     def note_all(self, entries: Iterable[Entry], digests: Iterable[Digest]) -> None:
         """Take members in that may be many."""

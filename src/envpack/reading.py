@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from envpack.errors import SourceFault
@@ -50,7 +50,7 @@ class Prepared(NamedTuple):
     data: bytes | None
     digest: Digest | None
     edits: tuple[Edit, ...]
-    leaks: Counter[str]
+    leaks: Mapping[str, int]
     excuse: str
     disk: Disk | None = None
 
@@ -114,13 +114,14 @@ def read_all(
     members: list[Member] = []
     for entry, content in batch:
         prepared = prepare(entry, content, plan, search)
-        if prepared.data is None and not to_end:
+        if prepared.digest is not None:
+            members.append(_noted(prepared, prepared.digest, root + entry.name, outcome))
+            digests.append(prepared.digest)
+            continue
+        if not to_end:
             return Chunk(entries, large=prepared)
         for member in written(prepared, root + entry.name, outcome, search):
-            if prepared.data is not None:
-                members.append(member)
-            else:
-                deque(member.blocks, maxlen=0)
+            deque(member.blocks, maxlen=0)
         digests.append(outcome.digests.last)
     lines = content_lines(entries, digests)
     items = members if render is None else [render(members)]
@@ -148,7 +149,7 @@ def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> P
     finally:
         os.close(descriptor)
     size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
-    return Prepared(entry, size, None, None, edits, Counter(), excuse, disk)
+    return Prepared(entry, size, None, None, edits, {}, excuse, disk)
 
 
 def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> Prepared:
@@ -156,25 +157,33 @@ def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearc
     if edits:
         data = b"".join(spliced([data], edits))
     digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
-    leaks = search.in_whole(data) if entry.relocate else Counter()
+    leaks = search.in_whole(data) if entry.relocate else {}
     return Prepared(entry, len(data), data, digest, edits, leaks, excuse)
+
+
+def _noted(prepared: Prepared, digest: Digest, name: str, outcome: Outcome) -> Member:
+    """Return the member of a file that is read, and note what it was."""
+    _note(outcome, prepared)
+    outcome.digests.append(digest)
+    if prepared.leaks:
+        _note_leaks(outcome, prepared, prepared.leaks)
+    data = prepared.data or b""
+    return Member(name, prepared.size, prepared.entry.executable, (data,))
+
+
+def _note(outcome: Outcome, prepared: Prepared) -> None:
+    outcome.size += prepared.size
+    if prepared.edits:
+        outcome.edited += 1
+        outcome.edits.update({edit.why for edit in prepared.edits})
 
 
 def written(
     prepared: Prepared, name: str, outcome: Outcome, search: LeakSearch
 ) -> Iterator[Member]:
-    """Yield the member of a prepared file and note what it was."""
-    entry = prepared.entry
-    outcome.size += prepared.size
-    if prepared.edits:
-        outcome.edited += 1
-        outcome.edits.update({edit.why for edit in prepared.edits})
-    if prepared.data is not None and prepared.digest is not None:
-        outcome.digests.append(prepared.digest)
-        _note_leaks(outcome, prepared, prepared.leaks)
-        yield Member(name, prepared.size, entry.executable, (prepared.data,))
-        return
+    """Yield the member of a large prepared file, and note what it was when it is taken."""
     assert prepared.disk is not None
+    _note(outcome, prepared)
     total = hashlib.sha256()
     stream = search.stream()
 
@@ -184,13 +193,13 @@ def written(
             stream.feed(block)
             yield block
 
-    yield Member(name, prepared.size, entry.executable, blocks(prepared.disk))
+    yield Member(name, prepared.size, prepared.entry.executable, blocks(prepared.disk))
     stream.feed(b"", last=True)
     outcome.digests.append(Digest(total.hexdigest(), prepared.size))
     _note_leaks(outcome, prepared, stream.found)
 
 
-def _note_leaks(outcome: Outcome, prepared: Prepared, found: Counter[str]) -> None:
+def _note_leaks(outcome: Outcome, prepared: Prepared, found: Mapping[str, int]) -> None:
     for needle, count in sorted(found.items()):
         outcome.leaks.append(Leak(prepared.entry.name, needle, count, prepared.excuse))
 

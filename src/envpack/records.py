@@ -5,10 +5,7 @@ Sources: the *recording installed projects* specification, PEP 610, PEP 376's cs
 
 from __future__ import annotations
 
-import base64
 import binascii
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -19,6 +16,8 @@ from typing import Any
 from envpack.distributions import RecordRow
 from envpack.model import Derived, Digests
 
+_QUOTED = re.compile(r'[",\r\n]')
+_ALPHABET = bytes.maketrans(b"+/", b"-_")
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
 
 
@@ -41,18 +40,24 @@ class Record:
 
 def rewritten(rows: Callable[[], Iterable[RecordRow]], own_name: str, digests: Digests) -> bytes:
     """Return a RECORD of the rows whose names are in `digests`."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows():
-        if row.name == own_name:
-            writer.writerow((row.path, "", ""))
-        elif row.name is not None and (digest := digests.get(row.name)) is not None:
-            writer.writerow((row.path, f"sha256={_urlsafe(digest.sha256)}", digest.size))
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    lines: list[str] = []
+    for path, name in rows():
+        if name == own_name:
+            lines.append(f"{_field(path)},,\n")
+        elif name is not None and (digest := digests.get(name)) is not None:
+            lines.append(f"{_field(path)},sha256={_urlsafe(digest.sha256)},{digest.size}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _field(path: str) -> str:
+    """Return a path as a field of csv (RFC 4180 2): few need quotes."""
+    return path if _QUOTED.search(path) is None else '"' + path.replace('"', '""') + '"'
 
 
 def _urlsafe(sha256: str) -> str:
-    return base64.urlsafe_b64encode(binascii.unhexlify(sha256)).rstrip(b"=").decode()
+    """Return a hash as RECORD has it: base64 in the alphabet for URLs, without padding."""
+    text = binascii.b2a_base64(bytes.fromhex(sha256), newline=False)
+    return text.translate(_ALPHABET, b"=").decode("ascii")
 
 
 def names_local_path(direct_url: dict[str, Any]) -> bool:

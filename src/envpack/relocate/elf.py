@@ -42,7 +42,7 @@ from envpack.relocate._elf_read import (
     gaps,
     read,
 )
-from envpack.relocate.paths import place_of
+from envpack.relocate.paths import ByHead, place_of
 
 RPATH = "RPATH"
 FLIPPED = "RUNPATH made RPATH"
@@ -59,14 +59,11 @@ _AT_HAND = re.compile(
 )
 
 
-class ElfRelocator:
+class ElfRelocator(ByHead):
     """Makes the loader's search path of one ELF file relative to the file."""
 
     why: tuple[str, ...] = (RPATH, FLIPPED, DROPPED, BARE, GROWN)
-
-    def claims(self, name: str, head: bytes) -> bool:  # noqa: ARG002
-        """Say whether the file begins as ELF does."""
-        return head[:4] == MAGIC
+    BEGINS = MAGIC
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
         """Return the edits for the file at `name`; none if it is right, or damaged."""

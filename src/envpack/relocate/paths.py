@@ -16,15 +16,26 @@ _BEFORE = rb"(?:(?<![\w.~/])|(?<=[\s\"'=,:]-[ILRF])|(?<=^-[ILRF])|(?<=file://)|(
 _AFTER = rb"(?![\w+~-]|\.\w)"
 
 
-class ByName:
-    """Claims files by their names in the archive alone."""
+class ByHead:
+    """Claims files by the bytes they begin with alone."""
 
-    _NAME: re.Pattern[str]
+    BEGINS: bytes
+
+    def claims(self, name: str, head: bytes) -> bool:
+        """Claim the files that begin so."""
+        del name
+        return head.startswith(self.BEGINS)
+
+
+class ByName:
+    """Claims files by their names in the archive; a subclass may also look at the head."""
+
+    NAME: re.Pattern[str]
 
     def claims(self, name: str, head: bytes) -> bool:
         """Claim the files whose whole name fits."""
         del head
-        return self._NAME.fullmatch(name) is not None
+        return self.NAME.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 
 from envpack.model import Edit, Move, View
-from envpack.relocate.paths import place_of
+from envpack.relocate.paths import ByHead, place_of
 
 _HEAD = 65536
 _PYTHON = re.compile(r"pythonw?(\d(\.\d+)?)?$")
@@ -44,15 +44,11 @@ done
 """Lines of a shell script that leave its own path, free of links, in `s`."""
 
 
-class ScriptRelocator:
+class ScriptRelocator(ByHead):
     """Rewrites the head of Python scripts; shell scripts and others keep their interpreter."""
 
     why = ("script header",)
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim every file with a `#!` line."""
-        del name
-        return head.startswith(b"#!")
+    BEGINS = b"#!"
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace the lines that start Python by ones that find it relative to the script."""

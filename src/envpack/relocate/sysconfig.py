@@ -42,7 +42,7 @@ class SysconfigDataRelocator(ByName):
     """
 
     why = ("sysconfig",)
-    _NAME = re.compile(r"lib/python3\.\d+/_sysconfigdata_\w*[\w-]*\.py")
+    NAME = re.compile(r"lib/python3\.\d+/_sysconfigdata_\w*[\w-]*\.py")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Rewrite the dictionary whole: pprint may have split a path over two literals."""
@@ -84,7 +84,7 @@ def _placed(value: object, pattern: re.Pattern[bytes]) -> object:
     return os.fsdecode(data)
 
 
-class _TextRelocator:
+class _TextRelocator(ByName):
     """Replaces every path of the build machine in a small text file by what `new` says."""
 
     why: tuple[str, ...]
@@ -110,12 +110,8 @@ class PkgConfigRelocator(_TextRelocator):
     """Makes `*.pc` files relative to their own directory, pkg-config's `${pcfiledir}`."""
 
     why = ("pkg-config",)
+    NAME = re.compile(r"(?s:.*)\.pc")
     _PREFIX = re.compile(rb"^prefix=(/\S*)$", re.MULTILINE)
-
-    def claims(self, name: str, head: bytes) -> bool:
-        """Claim every pkg-config file."""
-        del head
-        return name.endswith(".pc")
 
     def recorded(self, data: bytes) -> tuple[str, ...]:
         """Return the neutral prefix if that is what the file still says."""
@@ -131,6 +127,7 @@ class PythonConfigRelocator(_TextRelocator):
     """Lets `python3.N-config` use the prefix that it finds out by itself, blanks in it or not."""
 
     why = ("python-config",)
+    NAME = re.compile(r"bin/python(?s:.*)-config")
     _QUOTING = (
         (
             b'$(dirname $(cd $(dirname "$1") && pwd -P))',
@@ -143,11 +140,7 @@ class PythonConfigRelocator(_TextRelocator):
 
     def claims(self, name: str, head: bytes) -> bool:
         """Claim the shell form of python-config, which computes `prefix_real`."""
-        return (
-            name.startswith("bin/python")
-            and name.endswith("-config")
-            and b"prefix_real=$(installed_prefix" in head
-        )
+        return super().claims(name, head) and b"prefix_real=$(installed_prefix" in head
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Also drop the Python starter that old python-build-standalone put on this sh script."""
@@ -172,11 +165,11 @@ class PythonConfigRelocator(_TextRelocator):
         return b"${prefix_real}"
 
 
-class BuildFilesRelocator(ByName, _TextRelocator):
+class BuildFilesRelocator(_TextRelocator):
     """Gives Makefile, Setup and *Config.sh the neutral prefix; nothing reads them at run time."""
 
     why = ("build files",)
-    _NAME = re.compile(
+    NAME = re.compile(
         r"lib/(python3\.\d+/config-[^/]+/(Makefile|Setup[^/]*|config\.c\S*)"
         r"|([^/]+/)?\w+Config\.sh)$"
     )
@@ -191,7 +184,7 @@ class BuildDetailsRelocator(ByName):
     """Gives `_sysconfig_vars_*.json` and `build-details.json` the neutral prefix."""
 
     why = ("build details",)
-    _NAME = re.compile(r"lib/python3\.\d+/(_sysconfig_vars_[^/]*|build-details)\.json")
+    NAME = re.compile(r"lib/python3\.\d+/(_sysconfig_vars_[^/]*|build-details)\.json")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace the paths in the strings of the file, whatever way JSON spells them."""

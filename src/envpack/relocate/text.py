@@ -21,7 +21,7 @@ class PthRelocator(ByName):
     """
 
     why = (".pth path", ".pth path that left the environment")
-    _NAME = re.compile(r"lib/python3\.\d+/site-packages/[^/]+\.pth")
+    NAME = re.compile(r"lib/python3\.\d+/site-packages/[^/]+\.pth")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Rewrite line by line."""
@@ -47,7 +47,7 @@ class KernelSpecRelocator(ByName):
     """
 
     why = ("kernel.json",)
-    _NAME = re.compile(r"share/jupyter/kernels/[^/]+/kernel\.json")
+    NAME = re.compile(r"share/jupyter/kernels/[^/]+/kernel\.json")
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace whole JSON strings that are a Python of the environment."""
