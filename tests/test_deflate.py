@@ -76,15 +76,6 @@ def test_crc_combine_of_many(pieces: list[bytes]) -> None:
     assert crc == zlib.crc32(b"".join(pieces))
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
-def test_crc_combine_agrees_with_the_engine(first: int, second: int, length: int) -> None:
-    """For any values and any length, zlib-ng's own crc32_combine says the same."""
-    from zlib_ng import zlib_ng
-
-    ours = deflate.crc32_combine(first, second, length)
-    assert ours == zlib_ng.crc32_combine(first, second, length)
-
-
 @given(st.lists(st.binary(max_size=60), max_size=30), st.integers(1, 100))
 def test_gathered(pieces: list[bytes], block: int) -> None:
     """Blocks hold the same bytes, all but the last have the length asked for, none is empty."""

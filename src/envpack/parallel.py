@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Condition
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,10 +34,12 @@ class _Spending:
         self._budget = budget
         self._spent = 0
         self._changed = Condition()
+        self._awaited: Future[Any] | None = None
 
     def begin(self, cost: int, first: Future[T] | None) -> bool:
         """Spend `cost` when there is room for it; False if `first` is to be read before."""
         with self._changed:
+            self._awaited = first
             while first is not None and self._spent + cost > self._budget:
                 if first.done():
                     return False
@@ -45,11 +47,12 @@ class _Spending:
             self._spent += cost
             return True
 
-    def end(self, cost: int) -> None:
-        """Give `cost` back."""
+    def end(self, cost: int, done: Future[Any] | None = None) -> None:
+        """Give `cost` back, for the task that is `done` or for a result that was read."""
         with self._changed:
             self._spent -= cost
-            self._changed.notify()
+            if cost or done is self._awaited:
+                self._changed.notify()
 
 
 class Pool:
@@ -92,7 +95,8 @@ class Pool:
 
         def done(future: Future[T], cost: int) -> None:
             failed = future.cancelled() or future.exception() is not None
-            spending.end(0 if failed or weigh is None else cost - weigh(future.result()))
+            back = 0 if failed or weigh is None else cost - weigh(future.result())
+            spending.end(back, future)
 
         def read() -> T:
             future, cost = waiting.popleft()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from io import FileIO
 from mmap import mmap
 from typing import BinaryIO, NamedTuple
@@ -33,12 +33,6 @@ _GZIP_HEADER = struct.pack("<BBBBIBB", 0x1F, 0x8B, 8, 0, 0, 0, 255)
 
 _GZIP_TRAILER = struct.Struct("<II")
 """CRC32 and ISIZE, the size modulo 2**32 (RFC 1952 2.3.1)."""
-
-_CRC_POLYNOMIAL = 0xEDB88320
-"""The CRC of RFC 1952 8: without its x**32, the lowest power in the highest bit."""
-
-_CRC_ONE = 1 << 31
-_CRC_BYTE = 1 << 23
 
 _AHEAD = 4
 
@@ -70,47 +64,11 @@ class Block(NamedTuple):
     last: bool
 
 
-def _crc_product(one: int, other: int) -> int:
-    """Multiply two polynomials over GF(2) modulo the CRC's; x**0 is the highest bit of 32."""
-    product = 0
-    while one:
-        if one & _CRC_ONE:
-            product ^= other
-        one = one << 1 & 0xFFFFFFFF
-        other = other >> 1 ^ (_CRC_POLYNOMIAL if other & 1 else 0)
-    return product
-
-
-@cache
-def _crc_power(exponent: int) -> int:
-    """Return x**(8 * 2**exponent) modulo the CRC's polynomial."""
-    if not exponent:
-        return _CRC_BYTE
-    half = _crc_power(exponent - 1)
-    return _crc_product(half, half)
-
-
-@cache
-def _crc_shift(length: int) -> int:
-    """Return x**(8 * length) modulo the CRC's polynomial: what `length` zero bytes do to a CRC.
-
-    Once per length: nearly all blocks have the same, and each run of files has its own.
-    """
-    result = _CRC_ONE
-    for exponent in range(length.bit_length()):
-        if length >> exponent & 1:
-            result = _crc_product(result, _crc_power(exponent))
-    return result
-
-
 def crc32_combine(first: int, second: int, length: int) -> int:
-    """Return the CRC-32 of two strings laid end to end from theirs; `length` is the second's.
+    """Return the CRC-32 of two strings laid end to end from theirs; `length` is the second's."""
+    from zlib_ng import zlib_ng  # late: not every run compresses
 
-    A CRC is the remainder of the message as a polynomial. Appending `length` bytes multiplies the
-    first message by x**(8 * length) and adds the second; the inversions before and after cancel
-    out. https://github.com/madler/zlib/blob/v1.3.1/crc32.c, crc32_combine64
-    """
-    return _crc_product(_crc_shift(length), first) ^ second
+    return zlib_ng.crc32_combine(first, second, length)
 
 
 def _stored(data: bytes, last: bool) -> bytes:

@@ -37,8 +37,8 @@ _TOGETHER = 512 * 1024
 _AHEAD = 24 * 1024 * 1024
 """How much of input, of room for output and of output may be held, besides one large member."""
 
-_LARGE = _AHEAD // 2 + 1
-"""What a large member costs: there is room for small ones beside it, but for no other large one."""
+_LARGE = _AHEAD // 3
+"""From this cost on a member's grows more slowly: two fit that have 40 MiB together, or one."""
 
 _IN_MEMORY = 4 * 1024 * 1024
 
@@ -146,7 +146,7 @@ def _member_tasks(members: Iterable[Member | Rendered], level: int, whole: int) 
             yield partial(_itself, member), member.size
             continue
         if _TOGETHER < 2 * member.size <= 2 * whole:
-            room = min(2 * member.size, _LARGE)
+            room = min(2 * member.size, _LARGE + (member.size - _LARGE // 2) // 4)
             yield partial(_wholes, [], level), room  # before it is read
             yield partial(_wholes, [(member, _content(member))], level), room
             continue
