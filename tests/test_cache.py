@@ -15,9 +15,15 @@ from pathlib import Path
 import pytest
 
 import envpack
+from envpack import rows
 from envpack.cache import Cache, Usage
+from envpack.entries import Batch, Batches, EntryList, Piece
 from envpack.kept import Packed
+from envpack.libraries import Libraries
+from envpack.model import Disk, Entry, Plan, Run, Summary
 from envpack.report import PackReport
+from envpack.rows import DigestList
+from envpack.runs import Keeper, Outcome
 from tests.shop import files
 from tests.trees import FakeEnvironment, make_environment, write
 
@@ -240,6 +246,30 @@ def test_every_change_of_a_record_is_seen(
     for order in (rows, rows[::-1]):
         record.write_text("".join(order))
         assert packed(fake, out, cache) == packed(fake, tmp_path / "x.tar.gz", None)
+
+
+def test_what_edits_a_file_besides_itself_is_seen(cache: Cache) -> None:
+    """The same file is another one where the loader must be told of other directories."""
+    disk = Disk("/env/lib/a/x.so", 3, OLD, (1, 2, OLD))
+    entry = Entry("lib/a/x.so", disk, run="1/a/")
+    row = ("x.so", False, disk.size, disk.mtime_ns, None, *disk.identity)
+    piece = Piece("lib/a", "/env", None, 1, 3, rows.packed([row]))
+    outcome = Outcome(digests=DigestList(bytes(40)), size=3)
+    summary = Entry("manifest", Summary(lambda _digest, _members: iter(())))
+    asked: list[str] = []
+    for run in (Batch("1/a/", (piece,), (), ()).run(), next(EntryList([entry]).runs())):
+        for rpaths in ({}, {"lib/a/x.so": ("lib",)}, {"lib/b/x.so": ("lib",)}, {}):
+            plan = Plan(Batches((), summary), (), (), 0, libraries=Libraries(rpaths=rpaths))
+            keeper = Keeper(cache, plan, "engine", "", lambda _entry, _size: None, 1 << 62)
+
+            def measure(run: Run, rpaths: object = rpaths) -> Outcome:
+                asked.append(f"{len(run)} {rpaths}")
+                return outcome
+
+            os.makedirs(Path(cache.folder, "v2", "runs", keeper._names(run)), exist_ok=True)
+            assert keeper.find(run, measure) is None
+    told = "1 {'lib/a/x.so': ('lib',)}"
+    assert asked == ["1 {}", told, "1 {}", told]
 
 
 def test_young_files_are_not_believed(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:

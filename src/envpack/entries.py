@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby
@@ -34,11 +35,7 @@ class EntryList:
 
 
 def _run(name: str, entries: tuple[Entry, ...]) -> Run:
-    return Run(name, len(entries), partial(iter, entries), _special(entries))
-
-
-def _special(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    return tuple(entry for entry in entries if not isinstance(entry.content, Disk))
+    return Run(name, len(entries), partial(iter, entries), tuple, entries)
 
 
 def _asked(entries: Iterable[Entry]) -> frozenset[str]:
@@ -91,6 +88,10 @@ class Piece(NamedTuple):
         for base, executable, _, _, path, *_ in unpacked(self.rows):
             yield prefix + base, path or source + base, executable
 
+    def told(self) -> str:
+        """Return all that is known of the files as a line."""
+        return json.dumps([self.folder, self.source, unpacked(self.rows)])
+
     def entries(self, run: str = "") -> Iterator[Entry]:
         """Make the entries, in the order of their rows."""
         prefix = f"{self.folder}/" if self.folder else ""
@@ -127,7 +128,10 @@ class Batch(NamedTuple):
     def run(self) -> Run:
         """Return it as a run."""
         count = sum(piece.files for piece in self.pieces) + len(self.singles) + len(self.last)
-        return Run(self.name, count, self.entries, _special((*self.singles, *self.last)))
+        return Run(self.name, count, self.entries, self._told, (*self.singles, *self.last))
+
+    def _told(self) -> Iterator[tuple[str, str]]:
+        return ((piece.folder, piece.told()) for piece in self.pieces)
 
 
 class Batches:

@@ -132,17 +132,21 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbours that are packed as one unit, made anew each time; `special` are not on disk."""
+    """Neighbours that are packed as one unit, made anew each time.
+
+    `told` yields folders, each with all that is known of its files in a line, but for `others`.
+    """
 
     name: str
     count: int
     make: Callable[[], Iterable[Entry]]
-    special: tuple[Entry, ...]
+    told: Callable[[], Iterable[tuple[str, str]]]
+    others: tuple[Entry, ...]
 
     @property
     def looked_up(self) -> bool:
         """Whether an entry asks for the digests of others by name."""
-        return any(isinstance(entry.content, Alias | Derived) for entry in self.special)
+        return any(isinstance(entry.content, Alias | Derived) for entry in self.others)
 
     def __len__(self) -> int:
         return self.count
@@ -157,19 +161,16 @@ class Entries(Protocol):
     @property
     def size(self) -> int:
         """The bytes of what is on disk or decided."""
-        ...
 
     @property
     def beyond(self) -> frozenset[str]:
         """The names that entries of other runs ask for."""
-        ...
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Entry]: ...
 
     def runs(self) -> Iterator[Run]:
         """Yield the same, run by run."""
-        ...
 
 
 class Member(NamedTuple):
@@ -325,15 +326,12 @@ class Relocator(Protocol):
     @property
     def why(self) -> tuple[str, ...]:
         """Every reason its edits can have."""
-        ...
 
     def claims(self, name: str, head: bytes) -> bool:
         """Say whether this file is of the kind, by its name and its first 4096 bytes."""
-        ...
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterable[Edit]:
         """Yield the edits that make the file right at any place; none if it is right already."""
-        ...
 
 
 class Format(Protocol):
@@ -342,43 +340,35 @@ class Format(Protocol):
     @property
     def name(self) -> str:
         """The word for it on the command line."""
-        ...
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The endings of OUT that mean this format, the usual one first."""
-        ...
 
     @property
     def hardlinks(self) -> bool:
         """Whether it can hold hard links."""
-        ...
 
     @property
     def symlinks(self) -> bool:
         """Whether it can hold symbolic links."""
-        ...
 
     @property
     def levels(self) -> bool:
         """Whether `--compress-level` has a meaning."""
-        ...
 
     @property
     def folder(self) -> bool:
         """Whether the output is a directory rather than a file."""
-        ...
 
     def engine(self, level: int | None) -> str:
         """Say what makes the bytes of a run, versions included; "" if runs are not kept."""
-        ...
 
     def renderer(self, *, level: int | None, mtime: int) -> Render | None:
         """Return what may make several small members ready at once; None if it takes them singly.
 
         What it makes of them is for `write` with the same `level` and `mtime`.
         """
-        ...
 
     def write(
         self,
@@ -395,4 +385,3 @@ class Format(Protocol):
         for the format's default. Raises OSError as the file system gives it; the caller removes
         what was begun.
         """
-        ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -40,6 +40,9 @@ _RACY = 2_000_000_000
 _LINES = 1000
 _LARGE = 1 << 62
 """Bytes; more than any file has."""
+
+_NEVER = 1 << 62
+"""Nanoseconds; the time of a file of which nobody asked, too late to be believed."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,13 @@ class _Known(NamedTuple):
     outcome: Outcome
 
 
+class _Sought(NamedTuple):
+    """The keys of a run that was sought: of its files as they are, and of all but contents."""
+
+    state: str
+    names: str
+
+
 @dataclass(frozen=True, slots=True)
 class Keeper:
     """Finds and keeps the runs of one plan in a cache.
@@ -110,44 +120,57 @@ class Keeper:
     link: Callable[[Entry, int], LinkKind | None]
     begun: int
     kept: list[str] = field(default_factory=list)
-    _states: dict[str, str] = field(default_factory=dict)
+    _sought: dict[str, _Sought] = field(default_factory=dict)
+    _rpaths: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, dirs in sorted(self.plan.libraries.rpaths.items()):
+            self._rpaths.setdefault(name.rpartition("/")[0], []).append(f"{name}\0{dirs}")
 
     def find(self, run: Run, measure: Callable[[Run], Outcome]) -> Hit | None:
         """Return a run if it is there; `measure` reads it to find out."""
         if not _alone(run):
             return None
-        state = self._states[run.name] = self._state(run)
+        state = self._state(run)
         known = self._recalled(state, run)
+        names = known.names if known is not None else self._names(run)
+        self._sought[run.name] = _Sought(state, names)
         if known is None:
-            names = self._names(run)
             if not self.cache.has_like(names):
                 return None
-            outcome = measure(run)
-            known = _Known(names, self._contents(run, outcome), outcome)
-            self._remember(state, run, known)
+            known = self._found_out(run, measure(run), self._sought[run.name])
         packed = self.cache.run(known.names, self._key(known))
         return Hit(packed, known.outcome) if packed is not None else None
 
     def keep(self, run: Run, outcome: Outcome, packed: Packed) -> None:
         """Keep a run that was packed just now, and what is known of its files."""
-        state = self._states.pop(run.name, None)
-        if state is None:
+        sought = self._sought.pop(run.name, None)
+        if sought is None:
             return
-        known = _Known(self._names(run), self._contents(run, outcome), outcome)
+        known = self._found_out(run, outcome, sought)
         key = self._key(known)
         self.cache.keep(known.names, key, packed)
         self.kept.append(key)
-        self._remember(state, run, known)
 
-    def _remember(self, state: str, run: Run, known: _Known) -> None:
-        """Remember what was found out of files, if their times would show a change."""
-        for entry in run:
-            if isinstance(entry.content, Disk):
-                latest = max(entry.content.mtime_ns, *entry.content.identity[2:], 0)
-                if not entry.content.identity or latest > self.begun - _RACY:
-                    return
-        keys = {"names": known.names, "contents": known.contents}
-        self.cache.remember(state, {**keys, **known.outcome.to_json()})
+    def _found_out(self, run: Run, outcome: Outcome, sought: _Sought) -> _Known:
+        """Return what is known now, and remember it if the files' times would show a change."""
+        latest = 0
+
+        def contents() -> Iterator[str]:
+            nonlocal latest
+            for entry, digest in zip(run, outcome.digests, strict=True):
+                if isinstance(entry.content, Disk):
+                    identity = entry.content.identity
+                    latest = max(
+                        latest, entry.content.mtime_ns, identity[2] if identity else _NEVER
+                    )
+                yield self._content_of(entry, digest)
+
+        known = _Known(sought.names, _hashed(contents()), outcome)
+        if latest <= self.begun - _RACY:
+            keys = {"names": known.names, "contents": known.contents}
+            self.cache.remember(sought.state, {**keys, **outcome.to_json()})
+        return known
 
     def _recalled(self, state: str, run: Run) -> _Known | None:
         """Return what is known of files that have not changed."""
@@ -169,7 +192,15 @@ class Keeper:
     def _state(self, run: Run) -> str:
         """Return the key of what is known: the files as they are, and all that edits depend on."""
         about = [VERSION, self.plan.moves, self.plan.needles, sorted(self.plan.libraries.bare)]
-        return _hashed(chain((json.dumps(about),), map(self._state_of, run)))
+        return _hashed(
+            chain((json.dumps(about),), self._told(run), map(self._state_of, run.others))
+        )
+
+    def _told(self, run: Run) -> Iterator[str]:
+        """Yield what is known of files by folder, and what edits them besides."""
+        for folder, line in run.told():
+            yield line
+            yield from self._rpaths.get(folder, ())
 
     def _state_of(self, entry: Entry) -> str:
         content = entry.content
@@ -190,11 +221,8 @@ class Keeper:
         """Return a key of all but the contents."""
         return _hashed(f"{entry.name}\0{entry.executable}" for entry in run)
 
-    def _contents(self, run: Run, outcome: Outcome) -> str:
-        """Return a key of the contents, and of what is a link because of its size."""
-        return _hashed(map(self._content_of, run, outcome.digests))
-
     def _content_of(self, entry: Entry, digest: Digest) -> str:
+        """Return what a key is made of for the content, and for a link because of its size."""
         link = ""
         if isinstance(entry.content, Alias):
             kind = self.link(entry, digest.size)
@@ -209,7 +237,7 @@ class Keeper:
 def _alone(run: Run) -> bool:
     """Say whether every alias and all that is derived follow from members of this run."""
     targets: set[str] = set()
-    for entry in run.special:
+    for entry in run.others:
         if isinstance(entry.content, Summary):
             return False
         if isinstance(entry.content, Derived) and entry.content.beyond:
