@@ -1,10 +1,12 @@
-"""Measures what other ways to compress a tar.gz would bring: `python scripts/engine_limits.py`.
+"""Measures what other ways to compress would bring: `python scripts/engine_limits.py`.
 
-Cuts the reference environment of `bench.py` into the blocks that envpack compresses, and gives a
-sample of them to zlib-ng in several ways: its levels, another memory level, larger blocks, a lower
-level for blocks with many zero bytes, and for each block the level that is best for it, which
-nobody can know before. All ways take their turn at a block, each round in another order. Prints
-Markdown: CPU and size, those of envpack's own way = 1. Needs what `bench.py` needs.
+Takes samples of the reference environment of `bench.py` and compresses each in several ways.
+tar.gz: its blocks, with zlib-ng's levels, another memory level, larger blocks, a lower level for
+blocks with many zero bytes, and for each block the level that is best for it, which nobody can know
+before. tar.zst: stretches of the stream, with zstd's levels and with its fastest strategy and more
+memory. zip: files by size, with libdeflate's levels, and large ones in blocks with zlib-ng. All
+ways take their turn at a sample, each round in another order. Prints Markdown: CPU and size, those
+of envpack's own way = 1. Needs what `bench.py` needs.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import deflate
+import zstandard
 from bench import PAGE, spliced
 from benching.bare import BLOCK, WINDOW, ZLIB_NG, blocks
 from benching.trees import REFERENCE, SMALL, reference, self_contained
@@ -25,6 +29,7 @@ from zlib_ng import zlib_ng
 
 LEVELS = (2, 3, 4, 5, 6)
 MEMORY = 8
+STRETCH = 64
 MANY_ZEROS = 0.1
 SEED = 7
 
@@ -41,7 +46,19 @@ class Cost(NamedTuple):
 
 
 Way = Callable[[bytes, bytes], int]
-"""Compresses a block behind what was before it, and returns the size."""
+"""Compresses some bytes behind what was before them, and returns the size."""
+
+Sample = list[tuple[bytes, bytes]]
+"""Bytes to compress, and what was before them."""
+
+
+class Subject(NamedTuple):
+    """Samples that are compressed in some ways, of which one is envpack's own."""
+
+    title: str
+    sample: Sample
+    ways: dict[str, Way]
+    own: str
 
 
 def deflated(data: bytes, before: bytes, *, level: int, memory: int = MEMORY) -> int:
@@ -72,7 +89,42 @@ def by_zeros(data: bytes, before: bytes) -> int:
     return deflated(data, before, level=level)
 
 
-WAYS: dict[str, Way] = {
+def in_zstd(data: bytes, before: bytes, *, how: zstandard.ZstdCompressionParameters) -> int:
+    """Compress a stretch with one thread of zstd."""
+    del before
+    return len(zstandard.ZstdCompressor(compression_params=how).compress(data))
+
+
+def fast(window: int, table: int) -> zstandard.ZstdCompressionParameters:
+    """Return the strategy of zstd's levels 1 and 2, with more memory, in powers of two."""
+    return zstandard.ZstdCompressionParameters(
+        strategy=zstandard.STRATEGY_FAST,
+        min_match=6,
+        search_log=1,
+        chain_log=13,
+        window_log=window,
+        hash_log=table,
+        threads=1,
+    )
+
+
+def at_once(data: bytes, before: bytes, *, level: int) -> int:
+    """Compress a file whole with libdeflate."""
+    del before
+    return len(deflate.deflate_compress(data, level))
+
+
+def in_blocks(data: bytes, before: bytes, *, level: int) -> int:
+    """Compress a file in blocks with zlib-ng."""
+    size = 0
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK]
+        size += deflated(block, before, level=level)
+        before = block[-WINDOW:]
+    return size
+
+
+GZIP: dict[str, Way] = {
     **{f"level {level}": partial(deflated, level=level) for level in LEVELS},
     "level 4, memory level 7": partial(deflated, level=ZLIB_NG, memory=7),
     "level 4, memory level 9": partial(deflated, level=ZLIB_NG, memory=9),
@@ -80,12 +132,68 @@ WAYS: dict[str, Way] = {
     "level 3 where over 10 % are zeros, else 5": by_zeros,
     "sha256 of the same bytes": hashed,
 }
-OWN = f"level {ZLIB_NG}"
+LEVEL = zstandard.ZstdCompressionParameters.from_level
+ZSTD: dict[str, Way] = {
+    **{f"zstd {level}": partial(in_zstd, how=LEVEL(level, threads=1)) for level in (1, 2, 3, 4)},
+    "its fast strategy, window 4 MiB, hash 2^18": partial(in_zstd, how=fast(22, 18)),
+    "its fast strategy, window 8 MiB, hash 2^17": partial(in_zstd, how=fast(23, 17)),
+    "sha256": hashed,
+}
+WHOLE: dict[str, Way] = {f"libdeflate {n}": partial(at_once, level=n) for n in (5, 6, 7, 8)}
+LARGE: dict[str, Way] = {
+    "libdeflate 6": partial(at_once, level=6),
+    "zlib-ng 6 in blocks": partial(in_blocks, level=6),
+    "zlib-ng 7 in blocks": partial(in_blocks, level=7),
+}
 
 
-def sampled(folder: str, every: int) -> list[tuple[bytes, bytes]]:
+def subjects(folder: str, every: int) -> Iterator[Subject]:
+    """Yield what is compressed, as far as the folder has it."""
+    yield Subject("tar.gz: zlib-ng", sampled(folder, every), GZIP, f"level {ZLIB_NG}")
+    yield Subject("tar.zst", stretches(folder, every), ZSTD, "zstd 3")
+    for title, (over, most), ways, own in (
+        ("zip, files up to 128 KiB", (-1, 128 << 10), WHOLE, "libdeflate 7"),
+        ("zip, files up to 8 MiB", (128 << 10, 8 << 20), WHOLE, "libdeflate 6"),
+        ("zip, files of 8 to 32 MiB", (8 << 20, 32 << 20), LARGE, "libdeflate 6"),
+    ):
+        few = 1 if ways is LARGE else every
+        yield Subject(title, contents(folder, over, most, few), ways, own)
+
+
+def contents(folder: str, over: int, most: int, every: int) -> Sample:
+    """Return every so manieth file of a size."""
+    found: Sample = []
+    number = 0
+    for above, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(above, name)
+            if os.path.islink(path) or not over < os.path.getsize(path) <= most:
+                continue
+            if number % every == 0:
+                with open(path, "rb") as file:
+                    found.append((file.read(), b""))
+            number += 1
+    return found
+
+
+def stretches(folder: str, every: int) -> Sample:
+    """Return every so manieth stretch of a folder's bytes."""
+    found: Sample = []
+    held: list[bytes] = []
+    for number, block in enumerate(blocks(folder)):
+        if number // STRETCH % (every // 2 or 1) == 0:
+            held.append(block)
+        elif held:
+            found.append((b"".join(held), b""))
+            held = []
+    return [*found, (b"".join(held), b"")] if held else found
+
+
+def sampled(folder: str, every: int) -> Sample:
     """Return every so manieth block of a folder, with the end of the block before it."""
-    found, before = [], b""
+    found: Sample = []
+    before = b""
     for number, block in enumerate(blocks(folder)):
         if number % every == 1 and len(block) >= BLOCK:
             found.append((block, before))
@@ -93,18 +201,18 @@ def sampled(folder: str, every: int) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def measured(sample: Sequence[tuple[bytes, bytes]], rounds: int) -> dict[str, list[Cost]]:
-    """Return what each way costs for each block: of several rounds, the cheapest."""
+def measured(sample: Sample, ways: dict[str, Way], rounds: int) -> dict[str, list[Cost]]:
+    """Return what each way costs for each piece: of several rounds, the cheapest."""
     chance = random.Random(SEED)  # noqa: S311 - an order, no secret
-    best: dict[str, list[Cost]] = {name: [] for name in WAYS}
+    best: dict[str, list[Cost]] = {name: [] for name in ways}
     for block, before in sample:
-        times: dict[str, list[float]] = {name: [] for name in WAYS}
+        times: dict[str, list[float]] = {name: [] for name in ways}
         sizes = {}
         for _ in range(rounds):
-            for name in chance.sample(list(WAYS), len(WAYS)):
-                begin = time.thread_time()
-                sizes[name] = WAYS[name](block, before)
-                times[name].append(time.thread_time() - begin)
+            for name in chance.sample(list(ways), len(ways)):
+                begin = time.process_time()
+                sizes[name] = ways[name](block, before)
+                times[name].append(time.process_time() - begin)
         for name, costs in best.items():
             costs.append(Cost(min(times[name]), sizes[name]))
     return best
@@ -135,6 +243,23 @@ def oracle(best: dict[str, list[Cost]], size: int) -> Cost:
     return at(high)
 
 
+def table(subject: Subject, rounds: int) -> list[str]:
+    """Measure a subject, and return it as a table."""
+    best = measured(subject.sample, subject.ways, rounds)
+    own = total(best[subject.own])
+    rows = {name: total(costs) for name, costs in best.items()}
+    if subject.ways is GZIP:
+        rows["for each block the best of levels 2 to 6, same size"] = oracle(best, own.size)
+    megabytes = sum(len(data) for data, _ in subject.sample) / 1e6
+    head = f"{subject.title}; {megabytes:.0f} MB, {own.cpu:.1f} s"
+    lines = [f"| {head} | CPU | size |", "| --- | ---: | ---: |"]
+    for name, cost in rows.items():
+        size = f"{cost.size / own.size:.4f}" if cost.size else ""
+        mark = "**" if name == subject.own else ""
+        lines.append(f"| {mark}{name}{mark} | {cost.cpu / own.cpu:.2f} | {size} |")
+    return lines
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure other ways to compress a tar.gz.")
@@ -149,18 +274,12 @@ def main() -> None:
     python, _ = self_contained(chosen.python)
     packages = SMALL if chosen.quick else REFERENCE
     env = reference(os.path.join(above, "uv-envpack-bench"), python, packages)
-    sample = sampled(env, chosen.every)
-    if not sample:
+    if not sampled(env, chosen.every):
         raise SystemExit("engine_limits: the environment is smaller than two blocks")
-    best = measured(sample, chosen.rounds)
-    own = total(best[OWN])
-    rows = {name: total(costs) for name, costs in best.items()}
-    rows["for each block the best of levels 2 to 6, same size"] = oracle(best, own.size)
-    lines = ["| zlib-ng | CPU | size |", "| --- | ---: | ---: |"]
-    for name, cost in rows.items():
-        size = f"{cost.size / own.size:.4f}" if cost.size else ""
-        lines.append(f"| {name} | {cost.cpu / own.cpu:.2f} | {size} |")
-    print(f"{len(sample)} blocks of {BLOCK // 1024} KiB; {OWN}: {own.cpu:.2f} s of CPU\n")
+    lines: list[str] = []
+    for subject in subjects(env, chosen.every):
+        if subject.sample:
+            lines += [*([""] if lines else []), *table(subject, chosen.rounds)]
     print("\n".join(lines))
     if chosen.write_docs:
         spliced(PAGE, "engine", lines)

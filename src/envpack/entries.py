@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -89,8 +90,9 @@ class Piece(NamedTuple):
             yield prefix + base, path or source + base, executable
 
     def told(self) -> str:
-        """Return all that is known of the files as a line."""
-        return json.dumps([self.folder, self.source, unpacked(self.rows)])
+        """Return the sha256 of all that is known of the files."""
+        text = json.dumps([self.folder, self.source, unpacked(self.rows)])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def entries(self, run: str = "") -> Iterator[Entry]:
         """Make the entries, in the order of their rows."""

@@ -134,7 +134,7 @@ class Entry(NamedTuple):
 class Run:
     """Neighbours that are packed as one unit, made anew each time.
 
-    `told` yields folders, each with all that is known of its files in a line, but for `others`.
+    `told` yields folders, each with a hash of all that is known of its files, but for `others`.
     """
 
     name: str

@@ -198,8 +198,8 @@ class Keeper:
 
     def _told(self, run: Run) -> Iterator[str]:
         """Yield what is known of files by folder, and what edits them besides."""
-        for folder, line in run.told():
-            yield line
+        for folder, told in run.told():
+            yield told
             yield from self._rpaths.get(folder, ())
 
     def _state_of(self, entry: Entry) -> str:
