@@ -6,6 +6,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -194,3 +195,27 @@ def test_a_member_over_the_limit_goes_block_by_block(tmp_path: Path) -> None:
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         assert archive.getinfo("huge").file_size == many * BLOCK
+
+
+LARGE_MEMBERS = """
+import os, resource, sys
+from envpack.archive.zip import ZipFormat
+from envpack.model import Member
+from envpack.parallel import Pool
+
+block, count = 512 * 1024, int(sys.argv[2])
+blocks = lambda: (os.urandom(block) for _ in range(count))
+members = (Member(str(n), block * count, False, blocks()) for n in range(5))
+with Pool(2) as pool:
+    ZipFormat().write(members, sys.argv[1], level=1, mtime=0, pool=pool)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
+@pytest.mark.parametrize("count", [38, 64])
+def test_members_that_do_not_shrink_are_held_once(count: int, tmp_path: Path) -> None:
+    """Two of 19 MiB or one of 32: input and room for output, and nothing of those before."""
+    words = [sys.executable, "-c", LARGE_MEMBERS, str(tmp_path / "x.zip"), str(count)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 108_000_000

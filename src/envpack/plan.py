@@ -190,7 +190,7 @@ def _add_interpreter(
         reason = _why_out(environment, found, target, owner, shadowing)
         if reason is not None:
             draft.leave(found, reason)
-        elif owner is not None and found.name == f"{folder}/{owner.info}/RECORD":
+        elif owner is not None and _is_record(found.name, folder, owner):
             continue  # one is made
         elif not _PYTHON.match(found.name):
             place = INTERPRETER if owner is None else place_of(owner)
@@ -291,12 +291,16 @@ def _add_environment(
                 hint="repair the environment with `uv sync --reinstall`, or remove the link",
             )
         owner = owners.of(name)
-        if owner is None or name != f"{folder}/{owner.info}/RECORD":
+        if owner is None or not _is_record(name, folder, owner):
             place = REST if owner is None else places[owner.info]
             draft.add_found(found, place, "environment", root=environment.root, name=name)
     for dist in kept:
         _fix_direct_url(draft, folder, dist)
     _add_records(draft, records, folder, kept, "environment")
+
+
+def _is_record(name: str, folder: str, owner: Distribution) -> bool:
+    return name.endswith("/RECORD") and name == f"{folder}/{owner.info}/RECORD"
 
 
 def _passed_over(

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from envpack.errors import SourceFault
@@ -76,7 +77,7 @@ def walk(root: str, *, skip: frozenset[str] = frozenset()) -> Iterator[Found | F
 def _listed(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as scan:
-            return sorted(scan, key=lambda item: item.name)
+            return sorted(scan, key=attrgetter("name"))
     except OSError as error:
         raise SourceFault(f"cannot list `{folder}`: {error.strerror}") from error
 

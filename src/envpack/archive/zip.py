@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import shutil
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from tempfile import SpooledTemporaryFile
@@ -226,6 +227,11 @@ class _Writer:
         self._start = 0
         self._run: list[Record] = []
 
+    def put_all(self, pieces: Iterable[_Put]) -> None:
+        """Write what comes next."""
+        for piece in pieces:
+            self.put(piece)
+
     def put(self, piece: _Put) -> None:
         """Write what comes next; before a member's first piece its local header."""
         if isinstance(piece, Rendered):
@@ -350,7 +356,6 @@ class ZipFormat:
         # The central directory takes 100 bytes a member: many do not stay in memory.
         with open(target, "x+b") as file, SpooledTemporaryFile(_IN_MEMORY) as central:
             writer = _Writer(file, central, mtime, limit=self._limit, many=self._many)
-            for pieces in pool.ordered(tasks, budget=budget, weigh=_weight):
-                for piece in pieces:
-                    writer.put(piece)
+            # Without a name for what was written: it would be held until the next is there.
+            deque(map(writer.put_all, pool.ordered(tasks, budget=budget, weigh=_weight)), maxlen=0)
             writer.close()
