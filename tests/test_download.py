@@ -107,6 +107,21 @@ def test_nothing_to_do(project: Path, server: IndexServer, tmp_path: Path) -> No
     assert {name: (tmp_path / "D" / name).read_bytes() for name in files(tmp_path / "D")} == before
 
 
+def test_what_a_killed_run_left_goes(project: Path, tmp_path: Path) -> None:
+    """A text that was half written before this run goes; what is younger is another run's."""
+    del project
+    folder = tmp_path / "D"
+    download(folder, platforms=["linux"])
+    whole = files(folder)
+    for name in ("pylock.toml.0123abcd.part", "requirements.txt.89abcdef.part", "mine.part"):
+        (folder / name).write_text("half")
+        os.utime(folder / name, (1e9, 1e9))
+    (folder / "envpack.json.01234567.part").write_text("half")
+    os.utime(folder / "envpack.json.01234567.part", (1e10, 1e10))
+    download(folder, platforms=["linux"])
+    assert set(files(folder)) == {*whole, "envpack.json.01234567.part", "mine.part"}
+
+
 def test_prune(project: Path, tmp_path: Path) -> None:
     """What is no longer asked for goes only with `prune`."""
     del project

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from envpack.acquired import Acquired
@@ -47,6 +48,7 @@ from envpack.wheelhouse import (
     pylock_text,
     read_record,
     record_text,
+    remove_half_written,
     remove_others,
     requirements_text,
     write_text,
@@ -153,6 +155,7 @@ class _Run:
     prune: bool
     jobs: int | None
     listener: Listener
+    begun: float = field(default_factory=time.time)
 
     def locked(self, scratch: str) -> Locked:
         """Return what is locked, or resolve what is not."""
@@ -221,6 +224,7 @@ class _Run:
         )
         for name, text in texts:
             write_text(os.path.join(self.folder, name), text)
+        remove_half_written(self.folder, self.begun)
         removed = remove_others(self.folder, [file.path for file in files]) if self.prune else ()
         with suppress(OSError):
             os.rmdir(os.path.join(self.folder, SDISTS))  # as most have none

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +34,7 @@ REQUIREMENTS = "requirements.txt"
 BUILD_REQUIREMENTS = "build-requirements.txt"
 RECORD = "envpack.json"
 SCHEMA = "envpack.folder/1"
+_HALF_WRITTEN = re.compile(r"[^.].*\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,17 @@ def write_bytes(path: str, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise OutputFault(f"cannot write `{path}`: {error.strerror or error}") from error
+
+
+def remove_half_written(folder: str, before: float) -> None:
+    """Remove what `write_bytes` left in a folder when it was killed.
+
+    `before` is in seconds since the epoch: what is younger may be another run's, at its work.
+    """
+    with suppress(OSError), os.scandir(folder) as scan:
+        for item in scan:
+            if _HALF_WRITTEN.fullmatch(item.name) and item.stat().st_mtime < before:
+                os.unlink(item.path)
 
 
 def remove_others(folder: str, kept: Iterable[str]) -> tuple[str, ...]:
