@@ -23,7 +23,7 @@ from typing import NamedTuple
 import deflate
 import zstandard
 from bench import PAGE, spliced
-from benching.bare import BLOCK, WINDOW, ZLIB_NG, blocks
+from benching.bare import BLOCK, LIBDEFLATE, WINDOW, ZLIB_NG, ZSTD, blocks, paths
 from benching.trees import REFERENCE, SMALL, reference, self_contained
 from zlib_ng import zlib_ng
 
@@ -133,7 +133,7 @@ GZIP: dict[str, Way] = {
     "sha256 of the same bytes": hashed,
 }
 LEVEL = zstandard.ZstdCompressionParameters.from_level
-ZSTD: dict[str, Way] = {
+ZSTANDARD: dict[str, Way] = {
     **{f"zstd {level}": partial(in_zstd, how=LEVEL(level, threads=1)) for level in (1, 2, 3, 4)},
     "its fast strategy, window 4 MiB, hash 2^18": partial(in_zstd, how=fast(22, 18)),
     "its fast strategy, window 8 MiB, hash 2^17": partial(in_zstd, how=fast(23, 17)),
@@ -141,7 +141,7 @@ ZSTD: dict[str, Way] = {
 }
 WHOLE: dict[str, Way] = {f"libdeflate {n}": partial(at_once, level=n) for n in (5, 6, 7, 8)}
 LARGE: dict[str, Way] = {
-    "libdeflate 6": partial(at_once, level=6),
+    f"libdeflate {LIBDEFLATE}": partial(at_once, level=LIBDEFLATE),
     "zlib-ng 6 in blocks": partial(in_blocks, level=6),
     "zlib-ng 7 in blocks": partial(in_blocks, level=7),
 }
@@ -150,11 +150,11 @@ LARGE: dict[str, Way] = {
 def subjects(folder: str, every: int) -> Iterator[Subject]:
     """Yield what is compressed, as far as the folder has it."""
     yield Subject("tar.gz: zlib-ng", sampled(folder, every), GZIP, f"level {ZLIB_NG}")
-    yield Subject("tar.zst", stretches(folder, every), ZSTD, "zstd 3")
+    yield Subject("tar.zst", stretches(folder, every), ZSTANDARD, f"zstd {ZSTD}")
     for title, (over, most), ways, own in (
         ("zip, files up to 128 KiB", (-1, 128 << 10), WHOLE, "libdeflate 7"),
-        ("zip, files up to 8 MiB", (128 << 10, 8 << 20), WHOLE, "libdeflate 6"),
-        ("zip, files of 8 to 32 MiB", (8 << 20, 32 << 20), LARGE, "libdeflate 6"),
+        ("zip, files up to 8 MiB", (128 << 10, 8 << 20), WHOLE, f"libdeflate {LIBDEFLATE}"),
+        ("zip, files of 8 to 32 MiB", (8 << 20, 32 << 20), LARGE, f"libdeflate {LIBDEFLATE}"),
     ):
         few = 1 if ways is LARGE else every
         yield Subject(title, contents(folder, over, most, few), ways, own)
@@ -162,18 +162,11 @@ def subjects(folder: str, every: int) -> Iterator[Subject]:
 
 def contents(folder: str, over: int, most: int, every: int) -> Sample:
     """Return every so manieth file of a size."""
+    fit = [path for path in sorted(paths(folder)) if over < os.path.getsize(path) <= most]
     found: Sample = []
-    number = 0
-    for above, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(above, name)
-            if os.path.islink(path) or not over < os.path.getsize(path) <= most:
-                continue
-            if number % every == 0:
-                with open(path, "rb") as file:
-                    found.append((file.read(), b""))
-            number += 1
+    for path in fit[::every]:
+        with open(path, "rb") as file:
+            found.append((file.read(), b""))
     return found
 
 
@@ -198,6 +191,8 @@ def sampled(folder: str, every: int) -> Sample:
         if number % every == 1 and len(block) >= BLOCK:
             found.append((block, before))
         before = block[-WINDOW:]
+    if not found:
+        raise SystemExit("engine_limits: the environment is smaller than two blocks")
     return found
 
 
@@ -262,7 +257,7 @@ def table(subject: Subject, rounds: int) -> list[str]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure other ways to compress a tar.gz.")
+    parser = argparse.ArgumentParser(description="Measure other ways to compress.")
     add = parser.add_argument
     add("--every", type=int, default=8, metavar="N", help="every Nth block (%(default)s)")
     add("--rounds", type=int, default=3, metavar="N", help="turns of each way (%(default)s)")
@@ -274,8 +269,6 @@ def main() -> None:
     python, _ = self_contained(chosen.python)
     packages = SMALL if chosen.quick else REFERENCE
     env = reference(os.path.join(above, "uv-envpack-bench"), python, packages)
-    if not sampled(env, chosen.every):
-        raise SystemExit("engine_limits: the environment is smaller than two blocks")
     lines: list[str] = []
     for subject in subjects(env, chosen.every):
         if subject.sample:

@@ -60,15 +60,10 @@ class _Key(NamedTuple):
 
 @dataclass(slots=True)
 class _Open:
-    """The folder that a walk is in: the rows of its files, and its links to other files.
-
-    `last` are the rows that the last file went to, `common` what it had in common with them.
-    """
+    """The folder that a walk is in: the rows of its files, and its links to other files."""
 
     folder: str
     rows: dict[tuple[_Key, str, str], list[Row]] = field(default_factory=dict)
-    common: tuple[Place, str, str, str] | None = None
-    last: list[Row] = field(default_factory=list)
     links: list[tuple[Entry, Place, str, str]] = field(default_factory=list)
 
 
@@ -162,12 +157,9 @@ class Draft:
         source, _, own = found.path.rpartition("/")
         path = None if own == base else found.path
         row = (base, executable, found.size, found.mtime_ns, path, *found.identity)
-        common = (place, origin, root, source)
-        if common != self._open.common:  # nearly all files of a folder have it in common
-            key = _Key(place, origin)
-            where = (self._keys.setdefault(key, key), root, source)
-            self._open.common, self._open.last = common, self._open.rows.setdefault(where, [])
-        self._open.last.append(row)
+        key = _Key(place, origin)
+        common = (self._keys.setdefault(key, key), root, source)
+        self._open.rows.setdefault(common, []).append(row)
 
     def replace_content(self, name: str, content: Content) -> None:
         """Give the entry `name` other bytes, which relocators need not look at."""
@@ -256,8 +248,7 @@ class Draft:
 
     def _key_of(self, name: str) -> _Key | None:
         """Return what is known of a packed file, None if there is none of that name."""
-        if self._open is not None:
-            self._seal()
+        self._seal()
         folder, _, base = name.rpartition("/")
         pieces = self._pieces.get(folder)
         if pieces is None or name in self._slots:

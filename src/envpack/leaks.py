@@ -30,15 +30,10 @@ class LeakSearch:
 
     def in_whole(self, data: bytes) -> dict[str, int]:
         """Count the needles in a file that is in memory whole."""
-        found: dict[str, int] = {}
         if not _has_any(data, self._least):
-            return found
-        for needle, pattern in zip(self._needles, self._patterns, strict=True):
-            if needle in data:
-                count = sum(1 for _ in pattern.finditer(data))
-                if count:
-                    found[os.fsdecode(needle)] = count
-        return found
+            return {}
+        pairs = zip(self._needles, self._patterns, strict=True)
+        return _counts(data, pairs, 0, len(data))
 
     def stream(self) -> LeakStream:
         """Start a search over the blocks of one file."""
@@ -74,18 +69,24 @@ class LeakStream:
         stop = length if last else max(self._begin, length - self._overlap)
         seam = self._kept + block[: self._overlap]
         if _has_any(seam, self._least) or _has_any(block, self._least):
-            self._count(self._kept + block, stop)
+            pairs = zip(self._needles, self._patterns, strict=True)
+            self.found.update(_counts(self._kept + block, pairs, self._begin, stop))
         start = max(0, stop - 4)
         self._kept = block[start - before :] if start >= before else self._kept[start:] + block
         self._begin = stop - start
 
-    def _count(self, data: bytes, stop: int) -> None:
-        """Count what begins before `stop`, but not in what was looked at before."""
-        for needle, pattern in zip(self._needles, self._patterns, strict=True):
-            if needle in data:
-                count = sum(self._begin <= match.start() < stop for match in pattern.finditer(data))
-                if count:
-                    self.found[os.fsdecode(needle)] += count
+
+def _counts(
+    data: bytes, pairs: Iterable[tuple[bytes, re.Pattern[bytes]]], begin: int, stop: int
+) -> dict[str, int]:
+    """Count the needles that begin in `data[begin:stop]`, by their patterns."""
+    found: dict[str, int] = {}
+    for needle, pattern in pairs:
+        if needle in data:
+            count = sum(begin <= match.start() < stop for match in pattern.finditer(data))
+            if count:
+                found[os.fsdecode(needle)] = count
+    return found
 
 
 def _has_any(data: bytes, words: Iterable[bytes]) -> bool:

@@ -134,11 +134,11 @@ class Keeper:
         state = self._state(run)
         known = self._recalled(state, run)
         names = known.names if known is not None else self._names(run)
-        self._sought[run.name] = _Sought(state, names)
+        sought = self._sought[run.name] = _Sought(state, names)
         if known is None:
             if not self.cache.has_like(names):
                 return None
-            known = self._found_out(run, measure(run), self._sought[run.name])
+            known = self._found_out(run, measure(run), sought)
         packed = self.cache.run(known.names, self._key(known))
         return Hit(packed, known.outcome) if packed is not None else None
 

@@ -36,10 +36,10 @@ _WHOLE = 32 * 1024 * 1024
 _PER_MEMBER = 4096
 _TOGETHER = 512 * 1024
 _AHEAD = 24 * 1024 * 1024
-"""How much of input, of room for output and of output may be held, besides one large member."""
+"""How much of input, of room for output and of output may be held, but for large members."""
 
 _LARGE = _AHEAD // 3
-"""From this cost on a member's grows more slowly: two fit that have 40 MiB together, or one."""
+"""Above this a member costs less than it takes; see `_room`."""
 
 _IN_MEMORY = 4 * 1024 * 1024
 
@@ -147,7 +147,7 @@ def _member_tasks(members: Iterable[Member | Rendered], level: int, whole: int) 
             yield partial(_itself, member), member.size
             continue
         if _TOGETHER < 2 * member.size <= 2 * whole:
-            room = min(2 * member.size, _LARGE + (member.size - _LARGE // 2) // 4)
+            room = _room(member.size)
             yield partial(_wholes, [], level), room  # before it is read
             yield partial(_wholes, [(member, _content(member))], level), room
             continue
@@ -162,6 +162,11 @@ def _member_tasks(members: Iterable[Member | Rendered], level: int, whole: int) 
             starts = None
     if small:
         yield partial(_wholes, small, level), cost
+
+
+def _room(size: int) -> int:
+    """Return what a member costs: two large ones fit that have 40 MiB together, or any one."""
+    return min(2 * size, _LARGE + (size - _LARGE // 2) // 4)
 
 
 def _content(member: Member) -> deflate.Bytes:
