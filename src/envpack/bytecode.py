@@ -19,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from envpack.distributions import RecordRow, name_in_prefix
@@ -218,13 +219,15 @@ def _compile(
 ) -> dict[str, Entry]:
     """Return the bytecode made, by the name of its source."""
     made = {}
+    work = [
+        (batch, [os.path.join(folder, f"{number}-{i}.pyc") for i in range(len(batch))])
+        for number, batch in enumerate(batches)
+    ]
+    tasks = ((partial(_run_batch, python, *each), 1) for each in work)
     with Pool(jobs) as pool:
-        tasks = []
-        for number, batch in enumerate(batches):
-            outputs = [os.path.join(folder, f"{number}-{i}.pyc") for i in range(len(batch))]
-            tasks.append((batch, outputs, pool.submit(_run_batch, python, batch, outputs)))
-        for batch, outputs, task in tasks:
-            failed = {name for name, _ in task.result()["failed"]}
+        answers = pool.ordered(tasks, budget=pool.jobs, weigh=lambda _: 0)
+        for (batch, outputs), answer in zip(work, answers, strict=True):
+            failed = {name for name, _ in answer["failed"]}
             for module, output in zip(batch, outputs, strict=True):
                 if module.name not in failed:
                     content, _ = disk_at(output)

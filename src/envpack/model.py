@@ -307,14 +307,21 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Neighbouring small members as a format made them on a worker; `content` is its own."""
+    """Neighbouring small members as a format made them ready; `content` is its own."""
 
     content: Any
     size: int
 
 
-Render: TypeAlias = Callable[[Sequence[Member]], Rendered]
-"""Makes small members ready to be written, on a worker."""
+class Renderer(NamedTuple):
+    """Makes several small members ready to be written, on another thread.
+
+    Where it `compresses` them, that is work for all workers.
+    """
+
+    render: Callable[[Sequence[Member]], Rendered]
+    compresses: bool
+
 
 Item: TypeAlias = Member | Rendered | Seam | Packed
 """What a format is given: members, where their runs end, and runs that were packed before."""
@@ -364,7 +371,7 @@ class Format(Protocol):
     def engine(self, level: int | None) -> str:
         """Say what makes the bytes of a run, versions included; "" if runs are not kept."""
 
-    def renderer(self, *, level: int | None, mtime: int) -> Render | None:
+    def renderer(self, *, level: int | None, mtime: int) -> Renderer | None:
         """Return what may make several small members ready at once; None if it takes them singly.
 
         What it makes of them is for `write` with the same `level` and `mtime`.

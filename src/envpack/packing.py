@@ -227,7 +227,7 @@ def _write(
             link=options.link,
             arcroot=options.arcroot,
             keeper=keeper,
-            render=options.kind.renderer(level=options.level, mtime=options.mtime),
+            renderer=options.kind.renderer(level=options.level, mtime=options.mtime),
             tick=listener.tick,
         )
         options.kind.write(items, temporary, level=options.level, mtime=options.mtime, pool=pool)

@@ -1,7 +1,9 @@
-"""Threads for work that releases the GIL: hashing, compressing, reading.
+"""Threads: workers for what releases the GIL for long, and one for what takes it again and again.
 
 One pool per run. Tasks never wait for tasks, so a pool of any size makes progress, and results
 come back in the order of submission, so the bytes written do not depend on the number of workers.
+Tasks are short and many: they go from thread to thread through queues written in C, and what is
+known of them is their reader's alone, so that it needs no lock.
 """
 
 from __future__ import annotations
@@ -9,13 +11,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from threading import Condition
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -27,40 +28,86 @@ def default_jobs() -> int:
         return os.cpu_count() or 1
 
 
-class _Spending:
-    """What of a budget is spent on tasks that run, and on results that wait."""
+class _Task(Generic[T]):
+    """A call for a worker, which puts it into `over` when it has ended.
 
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._spent = 0
-        self._changed = Condition()
-        self._awaited: Future[Any] | None = None
+    `cost` is what its reader has spent on it, and `seen` says that the reader knows of its end.
+    """
 
-    def begin(self, cost: int, first: Future[T] | None) -> bool:
-        """Spend `cost` when there is room for it; False if `first` is to be read before."""
-        with self._changed:
-            self._awaited = first
-            while first is not None and self._spent + cost > self._budget:
-                if first.done():
-                    return False
-                self._changed.wait()
-            self._spent += cost
-            return True
+    __slots__ = ("_call", "_ended", "_over", "cost", "seen")
 
-    def end(self, cost: int, done: Future[Any] | None = None) -> None:
-        """Give `cost` back, for the task that is `done` or for a result that was read."""
-        with self._changed:
-            self._spent -= cost
-            if cost or done is self._awaited:
-                self._changed.notify()
+    def __init__(self, call: Callable[[], T], cost: int, over: SimpleQueue[_Task[T]]) -> None:
+        self._call: Callable[[], T] | None = call
+        self._ended: tuple[T] | BaseException | None = None
+        self._over = over
+        self.cost = cost
+        self.seen = False
+
+    def run(self) -> None:
+        """Make the call, on a worker, and let go of what it was made with."""
+        call, self._call = self._call, None
+        try:
+            assert call is not None
+            self._ended = (call(),)
+        except BaseException as error:  # noqa: BLE001 - its reader's to handle
+            self._ended = error
+        self._over.put(self)
+
+    def weighed(self, weigh: Callable[[T], int]) -> int:
+        """Return what is to be spent on it now that it has ended."""
+        return weigh(self._ended[0]) if isinstance(self._ended, tuple) else self.cost
+
+    def result(self) -> T:
+        """Return what the call returned, or raise what it raised."""
+        if isinstance(self._ended, tuple):
+            return self._ended[0]
+        assert self._ended is not None
+        try:
+            raise self._ended
+        finally:
+            del self  # by this frame the exception would hold itself
+
+
+class _Crew:
+    """At most `most` threads, which begin when there is work for them."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+
+    def start(self, task: _Task[Any]) -> None:
+        """Let one of them run the task."""
+        self._queue.put(task)
+        if len(self._threads) < self._most:
+            thread = Thread(target=self._work, name=f"envpack-{self._name}-{len(self._threads)}")
+            thread.start()
+            self._threads.append(thread)
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            task.run()
+            del task  # or its result would be held until the next task comes
+
+    def leave(self) -> None:
+        """Drop what has not started, and wait for what has."""
+        with suppress(Empty):
+            while True:
+                self._queue.get_nowait()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
 
 class Pool:
-    """A fixed number of worker threads; leaving the context drops what has not started."""
+    """`jobs` workers, and one more thread; leaving the context drops what has not started."""
 
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs or default_jobs()
-        self._executor = ThreadPoolExecutor(self.jobs, thread_name_prefix="envpack")
+        self._workers = _Crew("worker", self.jobs)
+        self._single = _Crew("single", 1)
 
     def __enter__(self) -> Self:
         return self
@@ -71,11 +118,8 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Start `task` on a worker; its exceptions surface at `.result()`."""
-        return self._executor.submit(task, *args, **kwargs)
+        for crew in (self._single, self._workers):
+            crew.leave()
 
     def ordered(
         self,
@@ -83,32 +127,50 @@ class Pool:
         *,
         budget: int,
         weigh: Callable[[T], int] | None = None,
+        single: bool = False,
     ) -> Iterator[T]:
         """Run `(task, cost)` pairs ahead of the reader, and yield results in order.
 
-        At most `budget` units of cost, but always at least one task, are in flight or waiting to
-        be read, which bounds memory when cost is bytes. A result that waits for an earlier one
-        costs what `weigh` says of it; without it, what its task did.
+        The workers share them. A `single` thread is better for tasks that give the GIL away and
+        take it back at every turn, as reading small files does: two of them wake each other in
+        vain. At most `budget` units of cost, but always at least one task, are in flight or waiting
+        to be read, which bounds memory when cost is bytes. A result that waits for an earlier one
+        costs what `weigh` says of it; without it, what its task did. What a task raises is raised
+        in its turn.
         """
-        waiting: deque[tuple[Future[T], int]] = deque()
-        spending = _Spending(budget)
+        waiting: deque[_Task[T]] = deque()
+        over: SimpleQueue[_Task[T]] = SimpleQueue()
+        spent = 0
+        start = (self._single if single else self._workers).start
 
-        def done(future: Future[T], cost: int) -> None:
-            failed = future.cancelled() or future.exception() is not None
-            back = 0 if failed or weigh is None else cost - weigh(future.result())
-            spending.end(back, future)
+        def see_one() -> None:
+            """Wait until one more has ended."""
+            nonlocal spent
+            task = over.get()
+            task.seen = True
+            if weigh is not None:
+                weight = task.weighed(weigh)
+                spent += weight - task.cost
+                task.cost = weight
 
         def read() -> T:
-            future, cost = waiting.popleft()
-            result = future.result()
-            spending.end(cost if weigh is None else weigh(result))
-            return result
+            nonlocal spent
+            task = waiting.popleft()
+            while not task.seen:
+                see_one()
+            spent -= task.cost
+            return task.result()
 
-        for task, cost in tasks:
-            while not spending.begin(cost, waiting[0][0] if waiting else None):
-                yield read()
-            future = self._executor.submit(task)
-            waiting.append((future, cost))
-            future.add_done_callback(partial(done, cost=cost))
+        for call, cost in tasks:
+            while waiting and spent + cost > budget:
+                if waiting[0].seen:
+                    yield read()
+                else:
+                    see_one()
+            spent += cost
+            task = _Task(call, cost, over)
+            waiting.append(task)
+            start(task)
+            del call, task
         while waiting:
             yield read()

@@ -6,8 +6,9 @@ What is read ahead is bounded by a budget of bytes. Runs that a cache has are no
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -29,12 +30,12 @@ from envpack.model import (
     LinkKind,
     Member,
     Plan,
-    Render,
+    Renderer,
     Run,
     Summary,
 )
 from envpack.parallel import Pool
-from envpack.reading import BLOCK, WHOLE, Chunk, read_all, written
+from envpack.reading import BLOCK, WHOLE, Chunk, read_all, rendered, written
 from envpack.runs import Hit, Keeper, Outcome
 
 _BATCH = 256 * 1024
@@ -52,18 +53,18 @@ def stream(
     link: Callable[[Entry, int], LinkKind | None],
     arcroot: str = "",
     keeper: Keeper | None = None,
-    render: Render | None = None,
+    renderer: Renderer | None = None,
     tick: Callable[[int, int], None] = lambda _files, _bytes: None,
 ) -> Iterator[Item]:
     """Yield the plan's members, run by run, and fill `outcome` on the way.
 
     `link(entry, size)` decides how an alias to `size` bytes is stored, None for a copy. `arcroot`
     is put before every name. A `keeper` gives runs that were packed before, and keeps the others.
-    `render` makes small members ready on a worker. `tick(files, bytes)` is called now and then, and
-    may raise to stop. Raises SourceFault for files that cannot be read or are not what was planned.
+    `renderer` makes small members ready. `tick(files, bytes)` is called now and then, and may raise
+    to stop. Raises SourceFault for files that cannot be read or are not what was planned.
     """
     root = arcroot + "/" if arcroot else ""
-    reader = _Reader(plan, LeakSearch(plan.needles), link, root, render)
+    reader = _Reader(plan, LeakSearch(plan.needles), link, root, renderer)
     runs = tuple(plan.entries.runs())
 
     @cache
@@ -77,7 +78,7 @@ def stream(
             if hit(index) is None:
                 yield run
 
-    chunks = pool.ordered(reader.tasks(to_read()), budget=_BUDGET)
+    chunks = reader.chunks(to_read(), pool)
     told = _Told(plan.entries.beyond)
     files = 0
     for index, run in enumerate(runs):
@@ -169,22 +170,26 @@ def _summary(entry: Entry, pieces: Iterable[bytes], root: str, own: Outcome) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads entries on workers, many small ones in one task."""
+    """Reads entries on another thread, many small ones in one task."""
 
     plan: Plan
     search: LeakSearch
     link: Callable[[Entry, int], LinkKind | None]
     root: str
-    render: Render | None
+    renderer: Renderer | None
 
-    def tasks(self, runs: Iterable[Run]) -> Iterator[tuple[Callable[[], Chunk], int]]:
-        """Yield the work of reading runs, with its cost in bytes."""
+    def chunks(self, runs: Iterable[Run], pool: Pool) -> Iterator[Chunk]:
+        """Yield what the runs are, read ahead and made ready."""
         read = partial(
-            read_all, plan=self.plan, search=self.search, root=self.root, render=self.render
+            read_all, plan=self.plan, search=self.search, root=self.root, renderer=self.renderer
         )
-        for run in runs:
-            for batch, cost in self._batches(run):
-                yield partial(read, batch), cost
+        work = ((partial(read, batch), cost) for run in runs for batch, cost in self._batches(run))
+        renderer = self.renderer
+        if renderer is None or not renderer.compresses:
+            return pool.ordered(work, budget=_BUDGET, single=True)
+        read_ahead = pool.ordered(work, budget=_BUDGET // 3, single=True)
+        work = ((partial(rendered, chunk, renderer), chunk.size) for chunk in read_ahead)
+        return pool.ordered(work, budget=_BUDGET // 3 * 2)
 
     def alone(self, chunk: Chunk, own: Outcome, known: Digests) -> Iterator[Member]:
         """Yield what no worker could read, and note in `own` what it was."""
@@ -208,14 +213,13 @@ class _Reader:
         """Read a run that asks for no digest beyond it, and return what it is."""
         outcome = Outcome()
         known: dict[str, Digest] = {}
-        read = partial(read_all, plan=self.plan, search=self.search, to_end=True)
-        work = ((partial(read, batch), cost) for batch, cost in self._batches(run))
-        for chunk in pool.ordered(work, budget=_BUDGET):
+        for chunk in replace(self, renderer=None).chunks((run,), pool):
             digests = chunk.digests
             if chunk.outcome is not None:
                 outcome.add(chunk.outcome)
             else:
-                _followed(chunk.entries[0], outcome, known)
+                for member in self.alone(chunk, outcome, known):
+                    deque(member.blocks, maxlen=0)
                 digests = (outcome.digests.last,)
             if run.looked_up:
                 names = (entry.name for entry in chunk.entries)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,8 +24,8 @@ from envpack.model import (
     Leak,
     Member,
     Plan,
-    Render,
     Rendered,
+    Renderer,
     View,
 )
 from envpack.relocate import relocator_for
@@ -70,6 +69,11 @@ class Chunk(NamedTuple):
     outcome: Outcome | None = None
     large: Prepared | None = None
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of the members."""
+        return sum(item.size for item in self.items)
+
 
 class FileView:
     """A View of an open file, read where it is looked at.
@@ -98,13 +102,12 @@ def read_all(
     search: LeakSearch,
     *,
     root: str = "",
-    render: Render | None = None,
-    to_end: bool = False,
+    renderer: Renderer | None = None,
 ) -> Chunk:
     """Read neighbouring entries in one task: handing over each costs as much as its work.
 
     Each comes with its content: an alias that is stored as a copy has that of its target. All are
-    small, or there is one. `to_end` also reads what is large, and leaves no member of it.
+    small, or there is one.
     """
     entries = [entry for entry, _ in batch]
     if not isinstance(batch[0][1], Disk | Inline):
@@ -114,18 +117,18 @@ def read_all(
     members: list[Member] = []
     for entry, content in batch:
         prepared = prepare(entry, content, plan, search)
-        if prepared.digest is not None:
-            members.append(_noted(prepared, prepared.digest, root + entry.name, outcome))
-            digests.append(prepared.digest)
-            continue
-        if not to_end:
+        if prepared.digest is None:
             return Chunk(entries, large=prepared)
-        for member in written(prepared, root + entry.name, outcome, search):
-            deque(member.blocks, maxlen=0)
-        digests.append(outcome.digests.last)
-    lines = content_lines(entries, digests)
-    items = members if render is None else [render(members)]
-    return Chunk(entries, items, digests, lines, outcome)
+        members.append(_noted(prepared, prepared.digest, root + entry.name, outcome))
+        digests.append(prepared.digest)
+    chunk = Chunk(entries, members, digests, content_lines(entries, digests), outcome)
+    return chunk if renderer is None or renderer.compresses else rendered(chunk, renderer)
+
+
+def rendered(chunk: Chunk, renderer: Renderer) -> Chunk:
+    """Return the chunk with its members made ready."""
+    members = [item for item in chunk.items if isinstance(item, Member)]
+    return chunk._replace(items=[renderer.render(members)]) if members else chunk
 
 
 def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> Prepared:

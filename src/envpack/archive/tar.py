@@ -22,7 +22,7 @@ from envpack.archive.blocks import (
     unpacked,
 )
 from envpack.kept import Packed, Seam
-from envpack.model import Item, LinkKind, Member, Render, Rendered
+from envpack.model import Item, LinkKind, Member, Rendered, Renderer
 from envpack.parallel import Pool
 
 _RECORD = 512
@@ -177,7 +177,7 @@ def pieces(members: Iterable[Member | Rendered], mtime: int) -> Iterator[bytes]:
 
 
 def rendered(members: Sequence[Member], mtime: int) -> Rendered:
-    """Return the records of members, on a worker."""
+    """Return the records of members."""
     records = b"".join(pieces(members, mtime))
     return Rendered(records, len(records))
 
@@ -212,10 +212,10 @@ class TarFormat:
         del level
         return ""
 
-    def renderer(self, *, level: int | None, mtime: int) -> Render:
-        """Return what makes records of members, on a worker."""
+    def renderer(self, *, level: int | None, mtime: int) -> Renderer:
+        """Return what makes records of members."""
         del level
-        return partial(rendered, mtime=mtime)
+        return Renderer(partial(rendered, mtime=mtime), compresses=False)
 
     def write(
         self,

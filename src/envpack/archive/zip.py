@@ -29,7 +29,7 @@ from envpack.archive.zip_records import (
     name_and_flags,
 )
 from envpack.kept import Packed, Seam
-from envpack.model import Item, LinkKind, Member, Render, Rendered
+from envpack.model import Item, LinkKind, Member, Rendered, Renderer
 from envpack.parallel import Pool
 
 _WHOLE = 32 * 1024 * 1024
@@ -339,11 +339,12 @@ class ZipFormat:
         large = f"{blocks} over {self._whole}, blocks of {BLOCK}"
         return f"{own}, {large}, zip64 from {self._limit}"
 
-    def renderer(self, *, level: int | None, mtime: int) -> Render:
-        """Return what deflates members whole, on a worker."""
-        return partial(
+    def renderer(self, *, level: int | None, mtime: int) -> Renderer:
+        """Return what deflates members whole."""
+        render = partial(
             rendered, level=level or DEFAULT_LEVEL, dos=dos_time(mtime), limit=self._limit
         )
+        return Renderer(render, compresses=True)
 
     def write(
         self,
