@@ -6,12 +6,16 @@ import gzip
 import os
 import random
 import zlib
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zlib_ng import zlib_ng
 
 from envpack.archive import deflate
 from envpack.archive.blocks import BLOCK, gathered
@@ -116,6 +120,42 @@ def test_one_gzip_member(data: bytes, block: int) -> None:
 def test_same_bytes_for_any_jobs(data: bytes, block: int) -> None:
     """The number of workers does not change a byte."""
     assert len({member(data, block, jobs) for jobs in (1, 2, 7)}) == 1
+
+
+def words(seed: int, count: int) -> bytes:
+    """Return words of which some are frequent, with runs of zeros between them."""
+    chance = random.Random(seed)  # no secret
+    known = [chance.randbytes(chance.randint(2, 9)) for _ in range(400)]
+    picked = chance.choices(known, [0.98**rank for rank in range(400)], k=count)
+    return b"".join(word if chance.random() < 0.8 else bytes(len(word)) for word in picked)
+
+
+@pytest.mark.parametrize("level", range(1, 10))
+def test_blocks_know_nothing_of_others(level: int) -> None:
+    """A worker gives a block the same bytes whatever it deflated before."""
+    texts = [words(seed, 15_000 + 1000 * seed) for seed in range(6, 10)]
+    calls: list[Callable[[], deflate.Block]] = [
+        partial(deflate._deflate, text, before[-deflate.WINDOW :], level, last=False)
+        for before, text in pairwise(texts)
+    ]
+
+    def made(calls: list[Callable[[], deflate.Block]]) -> list[deflate.Block]:
+        with Pool(1) as pool:
+            return list(pool.ordered([(call, 1) for call in calls], budget=1))
+
+    assert made(calls) == [made([call])[0] for call in calls]
+
+
+@pytest.mark.parametrize("data", [b"", b"words and " * 5000, NOISE[:50_000]])
+def test_without_what_zlib_ng_does_not_document(
+    monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    """A zlib-ng that lacks the class for parallel work compresses as well."""
+    expected = raw(data, 9_000)
+    monkeypatch.delattr(zlib_ng, "_ParallelCompress")
+    packed = raw(data, 9_000)
+    assert zlib.decompress(packed, -15) == data
+    assert len(packed) == pytest.approx(len(expected), rel=0.01)
 
 
 @pytest.mark.parametrize("level", range(1, 10))

@@ -36,6 +36,8 @@ _GZIP_TRAILER = struct.Struct("<II")
 
 _AHEAD = 4
 
+_MORE = 64
+"""Room for what an empty block takes to deflate; more than it is long no other block may."""
 
 LEVELS = (1, 2, 3, 4, 5, 6, 7, 9, 9)
 """zlib-ng's own levels for 1 to 9; its 8 is both slower and larger than its 9."""
@@ -88,14 +90,43 @@ def bound(size: int, block: int) -> int:
 
 def _deflate(data: bytes, before: bytes, level: int, last: bool) -> Block:
     """Deflate one block; one that does not shrink is stored."""
-    from zlib_ng import zlib_ng  # late: not every run compresses
-
-    engine = zlib_ng.compressobj(level=LEVELS[level - 1], wbits=-zlib_ng.MAX_WBITS, zdict=before)
-    packed = engine.compress(data)
-    packed += engine.flush(zlib_ng.Z_FINISH if last else zlib_ng.Z_SYNC_FLUSH)
+    deflated = _finished if last else _flushed
+    packed, crc = deflated(data, before, LEVELS[level - 1])
     if len(packed) > len(data) > 0:
         packed = _stored(data, last)
-    return Block(packed, zlib_ng.crc32(data), len(data), last)
+    return Block(packed, crc, len(data), last)
+
+
+def _flushed(data: bytes, before: bytes, level: int) -> tuple[bytes, int]:
+    """Deflate up to a byte boundary; return that and the CRC-32.
+
+    In one call that releases the GIL once, where a compressobj takes it back for each piece of its
+    output, and a worker waits for it. zlib-ng's own `gzip_ng_threaded` is built on this class; a
+    new one is made for each block because a used one gives other bytes.
+    """
+    from zlib_ng import zlib_ng  # late: not every run compresses
+
+    if not hasattr(zlib_ng, "_ParallelCompress"):
+        return _in_pieces(data, before, level, zlib_ng.Z_SYNC_FLUSH)
+    engine = zlib_ng._ParallelCompress(len(data) + _MORE, level)  # noqa: SLF001 - as said above
+    try:
+        return engine.compress_and_crc(data, before)
+    except OverflowError:
+        return _stored(data, last=False), zlib_ng.crc32(data)
+
+
+def _finished(data: bytes, before: bytes, level: int) -> tuple[bytes, int]:
+    """Deflate to the stream's end; return that and the CRC-32."""
+    from zlib_ng import zlib_ng  # late: not every run compresses
+
+    return _in_pieces(data, before, level, zlib_ng.Z_FINISH)
+
+
+def _in_pieces(data: bytes, before: bytes, level: int, flush: int) -> tuple[bytes, int]:
+    from zlib_ng import zlib_ng  # late: not every run compresses
+
+    engine = zlib_ng.compressobj(level=level, wbits=-zlib_ng.MAX_WBITS, zdict=before)
+    return engine.compress(data) + engine.flush(flush), zlib_ng.crc32(data)
 
 
 def tasks(
