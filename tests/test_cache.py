@@ -255,7 +255,7 @@ def test_what_edits_a_file_besides_itself_is_seen(cache: Cache) -> None:
     row = ("x.so", False, disk.size, disk.mtime_ns, None, *disk.identity)
     piece = Piece("lib/a", "/env", None, 1, 3, rows.packed([row]))
     outcome = Outcome(digests=DigestList(bytes(40)), size=3)
-    summary = Entry("manifest", Summary(lambda _digest, _members: iter(())))
+    summary = Entry("manifest", Summary(lambda _digest: (b"", b"")))
     asked: list[str] = []
     for run in (Batch("1/a/", (piece,), (), ()).run(), next(EntryList([entry]).runs())):
         for rpaths in ({}, {"lib/a/x.so": ("lib",)}, {"lib/b/x.so": ("lib",)}, {}):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from envpack.interpreter import Interpreter
 from envpack.libraries import Libraries, Need
@@ -14,19 +13,32 @@ from envpack.model import Alias, Digest, Editable, Entry, LeftOut, Package
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
-_BATCH = 1000
+_quoted = json.JSONEncoder().encode
 
 
-def content_lines(entries: Iterable[Entry], digests: Iterable[Digest]) -> bytes:
-    """Return what a content digest is made of: name, mode, kind and sha256 of each member.
+class Told(NamedTuple):
+    """What is told of neighbouring members.
 
-    An alias is one in whatever way it is stored.
+    `lines` are what the content digest is made of: name, mode, kind and sha256 of each. An alias is
+    one in whatever way it is stored. `rows` are the manifest's, with commas between them.
     """
-    return "".join(
-        f"{entry.name}\0{'755' if entry.executable else '644'}\0"
-        f"{'alias' if isinstance(entry.content, Alias) else 'file'}\0{digest.sha256}\n"
-        for entry, digest in zip(entries, digests, strict=True)
-    ).encode("utf-8", "surrogateescape")
+
+    lines: bytes = b""
+    rows: bytes = b""
+
+
+def tell(entries: Iterable[Entry], digests: Iterable[Digest]) -> Told:
+    """Return what is told of members."""
+    lines, rows = [], []
+    for entry, (sha256, size) in zip(entries, digests, strict=True):
+        name, executable = entry.name, entry.executable
+        kind = "alias" if isinstance(entry.content, Alias) else "file"
+        lines.append(f"{name}\0{'755' if executable else '644'}\0{kind}\0{sha256}\n")
+        rows.append(
+            f'{_quoted(name)}:{{"sha256":"{sha256}","size":{size}'
+            f',"executable":{"true" if executable else "false"}}}'
+        )
+    return Told("".join(lines).encode("utf-8", "surrogateescape"), ",".join(rows).encode())
 
 
 def describe_interpreter(interpreter: Interpreter) -> dict[str, Any]:
@@ -95,13 +107,13 @@ def manifest_maker(
     editables: Sequence[Editable],
     libraries: Libraries,
     version: str,
-) -> Callable[[str, Iterable[tuple[Entry, Digest]]], Iterator[bytes]]:
-    """Return the maker of the manifest from the archive's digest and the members before it.
+) -> Callable[[str], tuple[bytes, bytes]]:
+    """Return what makes, from the archive's digest, what stands before and behind the rows.
 
     `version` is envpack's own.
     """
 
-    def make(digest: str, members: Iterable[tuple[Entry, Digest]]) -> Iterator[bytes]:
+    def make(digest: str) -> tuple[bytes, bytes]:
         about = {
             "schema": SCHEMA,
             "envpack": version,
@@ -113,19 +125,8 @@ def manifest_maker(
             "libraries": describe_libraries(libraries),
             "files": {},
         }
-        encoded = json.JSONEncoder().encode
-        head, tail = _json(about).removesuffix("}}"), "}}\n"
-        yield head.encode()
-        lines = (
-            f'{encoded(entry.name)}:{{"sha256":"{own.sha256}","size":{own.size}'
-            f',"executable":{"true" if entry.executable else "false"}}}'
-            for entry, own in members
-        )
-        comma = ""
-        while batch := list(islice(lines, _BATCH)):
-            yield (comma + ",".join(batch)).encode()
-            comma = ","
-        yield tail.encode()
+        end = "}}"
+        return _json(about).removesuffix(end).encode(), f"{end}\n".encode()
 
     return make
 

@@ -92,11 +92,11 @@ class Derived:
 class Summary:
     """The last entry, which tells of all before it: the manifest.
 
-    `make(digest, members)` yields its bytes; `digest` identifies the content of the archive, and
-    `members` are all before it, in order.
+    `make(digest)` returns what stands before and behind its rows, which are one for each member in
+    order; `digest` identifies the content of the archive.
     """
 
-    make: Callable[[str, Iterable[tuple[Entry, Digest]]], Iterator[bytes]]
+    make: Callable[[str], tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

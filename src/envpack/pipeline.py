@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from envpack.kept import Seam
 from envpack.leaks import LeakSearch
-from envpack.manifest import content_lines
+from envpack.manifest import Told, tell
 from envpack.model import (
     Alias,
     Content,
@@ -79,60 +80,66 @@ def stream(
                 yield run
 
     chunks = reader.chunks(to_read(), pool)
-    told = _Told(plan.entries.beyond)
     files = 0
-    for index, run in enumerate(runs):
-        found = hit(index)
-        if found is not None:
-            yield found.packed
-            told.note_all(run, found.outcome.digests)
-            outcome.add(found.outcome)
-            files += len(run)
-            tick(files, outcome.size)
-            continue
-        own = Outcome()
-        near: dict[str, Digest] = {}
-        looked_up = run.looked_up
-        left = len(run)
-        while left:
-            chunk = next(chunks)
-            left -= len(chunk.entries)
-            if chunk.outcome is not None:
-                yield from chunk.items
-                own.add(chunk.outcome)
-                told.note(chunk.entries, chunk.digests, chunk.lines)
-                digests = chunk.digests
-            else:
-                (entry,) = chunk.entries
-                if isinstance(entry.content, Summary):
-                    outcome.digest = told.total.hexdigest()
-                    members = zip(plan.entries, outcome.digests, strict=False)
-                    pieces = entry.content.make(outcome.digest, members)
-                    yield from _summary(entry, pieces, root, own)
+    with SpooledTemporaryFile(_IN_MEMORY) as rows:
+        so_far = _SoFar(plan.entries.beyond, rows)
+        for index, run in enumerate(runs):
+            found = hit(index)
+            if found is not None:
+                yield found.packed
+                so_far.note_all(run, found.outcome.digests)
+                outcome.add(found.outcome)
+                files += len(run)
+                tick(files, outcome.size)
+                continue
+            own = Outcome()
+            near: dict[str, Digest] = {}
+            looked_up = run.looked_up
+            left = len(run)
+            while left:
+                chunk = next(chunks)
+                left -= len(chunk.entries)
+                if chunk.outcome is not None:
+                    yield from chunk.items
+                    own.add(chunk.outcome)
+                    so_far.note(chunk.entries, chunk.digests, chunk.told)
+                    digests = chunk.digests
                 else:
-                    yield from reader.alone(chunk, own, told.asked(entry.content, near))
-                    told.note_all(chunk.entries, (own.digests.last,))
-                digests = (own.digests.last,)
-            if looked_up:
-                names = (entry.name for entry in chunk.entries)
-                near.update(zip(names, digests, strict=True))
-            files += len(chunk.entries)
-            tick(files, outcome.size + own.size)
-        outcome.add(own)
-        yield Seam(None if keeper is None else partial(keeper.keep, run, own))
+                    (entry,) = chunk.entries
+                    if isinstance(entry.content, Summary):
+                        outcome.digest = so_far.total.hexdigest()
+                        yield from so_far.summary(entry, entry.content, root, own)
+                    else:
+                        yield from reader.alone(chunk, own, so_far.asked(entry.content, near))
+                        so_far.note_all(chunk.entries, (own.digests.last,))
+                    digests = (own.digests.last,)
+                if looked_up:
+                    names = (entry.name for entry in chunk.entries)
+                    near.update(zip(names, digests, strict=True))
+                files += len(chunk.entries)
+                tick(files, outcome.size + own.size)
+            outcome.add(own)
+            yield Seam(None if keeper is None else partial(keeper.keep, run, own))
 
 
-class _Told:
-    """What later members ask of earlier ones: the digest of all, and of those in `wanted`."""
+class _SoFar:
+    """What later members ask of earlier ones.
 
-    def __init__(self, wanted: frozenset[str]) -> None:
+    The digest of all, what is told of all, in `rows`, and the digests of those in `wanted`.
+    """
+
+    def __init__(self, wanted: frozenset[str], rows: IO[bytes]) -> None:
         self.total = hashlib.sha256()
         self.far: dict[str, Digest] = {}
         self._wanted = wanted
+        self._rows = rows
 
-    def note(self, entries: Iterable[Entry], digests: Iterable[Digest], lines: bytes) -> None:
+    def note(self, entries: Iterable[Entry], digests: Iterable[Digest], told: Told) -> None:
         """Take the next members in."""
-        self.total.update(lines)
+        self.total.update(told.lines)
+        if self._rows.tell():
+            self._rows.write(b",")
+        self._rows.write(told.rows)
         for entry, digest in zip(entries, digests, strict=True):
             if entry.name in self._wanted:
                 self.far[entry.name] = digest
@@ -150,22 +157,25 @@ class _Told:
         pairs = zip(entries, digests, strict=True)
         while some := list(islice(pairs, _TOGETHER)):
             these, those = [pair[0] for pair in some], [pair[1] for pair in some]
-            self.note(these, those, content_lines(these, those))
+            self.note(these, those, tell(these, those))
 
+    def summary(self, entry: Entry, content: Summary, root: str, own: Outcome) -> Iterator[Member]:
+        """Yield what tells of all members; a header before it says how long it is."""
+        before, behind = content.make(self.total.hexdigest())
+        size = len(before) + self._rows.tell() + len(behind)
+        total = hashlib.sha256()
 
-def _summary(entry: Entry, pieces: Iterable[bytes], root: str, own: Outcome) -> Iterator[Member]:
-    """Yield what tells of all members; its size must be known before its first byte is written."""
-    total = hashlib.sha256()
-    with SpooledTemporaryFile(_IN_MEMORY) as file:
-        for piece in pieces:
-            total.update(piece)
-            file.write(piece)
-        size = file.tell()
-        file.seek(0)
+        def blocks() -> Iterator[bytes]:
+            yield before
+            self._rows.seek(0)
+            yield from iter(partial(self._rows.read, BLOCK), b"")
+            yield behind
+
+        for block in blocks():
+            total.update(block)
         own.digests.append(Digest(total.hexdigest(), size))
         own.size += size
-        blocks = iter(partial(file.read, BLOCK), b"")
-        yield Member(root + entry.name, size, entry.executable, blocks)
+        yield Member(root + entry.name, size, entry.executable, blocks())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from envpack.errors import SourceFault
 from envpack.leaks import LeakSearch
-from envpack.manifest import content_lines
+from envpack.manifest import Told, tell
 from envpack.model import (
     Content,
     Digest,
@@ -57,15 +57,15 @@ class Prepared(NamedTuple):
 class Chunk(NamedTuple):
     """Neighbouring entries of one run, as far as a worker could take them.
 
-    Small files are read: `items` are their members, perhaps rendered, and `digests`, `lines` (see
-    `envpack.manifest.content_lines`) and `outcome` what they are. A `large` file is yet to be read,
+    Small files are read: `items` are their members, perhaps rendered, and `digests`, `told` and
+    `outcome` what they are. A `large` file is yet to be read,
     while a format takes it. Any other entry stands alone, and neither has anything of it.
     """
 
     entries: Sequence[Entry]
     items: Sequence[Member | Rendered] = ()
     digests: Sequence[Digest] = ()
-    lines: bytes = b""
+    told: Told = Told()
     outcome: Outcome | None = None
     large: Prepared | None = None
 
@@ -121,7 +121,7 @@ def read_all(
             return Chunk(entries, large=prepared)
         members.append(_noted(prepared, prepared.digest, root + entry.name, outcome))
         digests.append(prepared.digest)
-    chunk = Chunk(entries, members, digests, content_lines(entries, digests), outcome)
+    chunk = Chunk(entries, members, digests, tell(entries, digests), outcome)
     return chunk if renderer is None or renderer.compresses else rendered(chunk, renderer)
 
 
