@@ -20,7 +20,7 @@ import deflate
 import zstandard
 from zlib_ng import zlib_ng
 
-BLOCK = 512 * 1024
+BLOCK = 1024 * 1024
 WINDOW = 32 * 1024
 ZLIB_NG, LIBDEFLATE, ZSTD = 4, 6, 3
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from envpack.kept import Packed, Seam
 from envpack.model import Item, LinkKind, Member, Rendered
 
-BLOCK = 512 * 1024
+BLOCK = 1024 * 1024
 
 EXECUTABLE = 0o755
 PLAIN = 0o644

@@ -35,6 +35,8 @@ _GZIP_TRAILER = struct.Struct("<II")
 """CRC32 and ISIZE, the size modulo 2**32 (RFC 1952 2.3.1)."""
 
 _AHEAD = 4
+_MOST_AHEAD = 32
+"""Blocks in flight for each worker, and for all: more could not be read in the time."""
 
 _MORE = 64
 """Room for what an empty block takes to deflate; more than it is long no other block may."""
@@ -152,8 +154,8 @@ def tasks(
 
 
 def budget(pool: Pool, block: int) -> int:
-    """Return how many bytes may be in flight: a few blocks for each worker."""
-    return _AHEAD * pool.jobs * block
+    """Return how many bytes may be in flight: a few blocks for each worker, up to a limit."""
+    return min(_AHEAD * pool.jobs, _MOST_AHEAD) * block
 
 
 class GzipMember:
