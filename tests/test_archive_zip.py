@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envpack.archive import zip_records
+from envpack.archive import deflate, zip_records
 from envpack.archive.blocks import BLOCK
 from envpack.archive.zip import ZipFormat
 from envpack.model import Link, LinkKind, Member
@@ -28,7 +28,7 @@ FILES = {
     "empty": b"",
     "text": b"a line of text\n" * 1000,
     "noise": NOISE[:5000],
-    "large": b"a line of text\n" * 200_000,
+    "large": b"a line of text\n" * 300_000,
     "large noise": NOISE,
 }
 
@@ -76,7 +76,7 @@ def test_zip64_only_where_needed(tmp_path: Path) -> None:
 
 def test_zip64_of_one_large_member(tmp_path: Path) -> None:
     """Only the member that reaches the limit has a zip64 field, in both its headers."""
-    target = write(tmp_path / "z", FILES, ZipFormat(limit=2_900_000, whole=1000))
+    target = write(tmp_path / "z", FILES, ZipFormat(limit=4_000_000, whole=1000))
     with zipfile.ZipFile(target) as archive:
         wide = {info.filename: info for info in archive.infolist() if info.extract_version == 45}
     assert set(wide) == {"large"}
@@ -121,7 +121,7 @@ def test_stored_when_deflate_does_not_shrink(tmp_path: Path) -> None:
         infos = {info.filename: info for info in archive.infolist()}
     stored = {name for name, info in infos.items() if info.compress_type == zipfile.ZIP_STORED}
     assert stored == {"small", "empty", "noise"}
-    assert infos["large noise"].compress_size <= len(NOISE) + 200
+    assert infos["large noise"].compress_size <= deflate.bound(len(NOISE), BLOCK)
 
 
 def test_links_are_stored_with_their_text(tmp_path: Path) -> None:
