@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -83,3 +86,87 @@ def test_a_task_that_fails_is_told_in_its_turn() -> None:
         assert next(results) == 1
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+def test_single_tasks_have_one_thread_to_themselves() -> None:
+    """They run in turn on a thread that is no worker, so workers may wait for them."""
+    threads: list[int] = []
+    go_on = threading.Event()
+
+    def single(index: int) -> int:
+        threads.append(threading.get_ident())
+        if index == 9:
+            go_on.set()
+        return index
+
+    def busy() -> int:
+        assert go_on.wait(10), "a worker was needed for what is not its work"
+        return threading.get_ident()
+
+    with Pool(2) as pool:
+        workers = pool.ordered([(busy, 1)] * 2, budget=2)
+        turns = ((partial(single, index), 1) for index in range(10))
+        assert list(pool.ordered(turns, budget=4, single=True)) == list(range(10))
+        assert set(threads).isdisjoint(workers)
+    assert len(set(threads)) == 1
+
+
+def test_leaving_drops_what_has_not_started() -> None:
+    """What runs is waited for, what waits behind it is never begun."""
+    begun: list[int] = []
+    rest = threading.Event()
+
+    def task(index: int) -> int:
+        begun.append(index)
+        if index:
+            assert rest.wait(10)
+        return index
+
+    with Pool(1) as pool:
+        assert next(pool.ordered([(partial(task, index), 1) for index in range(9)], budget=9)) == 0
+        threading.Timer(0.2, rest.set).start()
+    assert begun in ([0], [0, 1])
+
+
+def test_a_result_belongs_to_its_reader() -> None:
+    """Nothing holds on to what a task made, or was made with, once that was read."""
+
+    class Thing:
+        pass
+
+    def hand_on(thing: Thing) -> Thing:
+        return thing
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    with Pool(1) as pool:
+        work = [(partial(hand_on, thing), 1)]
+        del thing
+        assert all(isinstance(each, Thing) for each in pool.ordered([work.pop()], budget=1))
+        for _ in range(100):
+            if gone() is None:
+                break
+            time.sleep(0.05)
+        assert gone() is None
+
+
+def test_an_exception_belongs_to_its_reader() -> None:
+    """What a task raised, with all that its frames hold, goes when it was handled."""
+
+    class Mishap(Exception):
+        pass
+
+    def fail() -> None:
+        raise Mishap
+
+    gone = []
+    gc.disable()
+    try:
+        with Pool(1) as pool:
+            try:
+                list(pool.ordered([(fail, 1)], budget=1))
+            except Mishap as error:
+                gone.append(weakref.ref(error))
+        assert [each() for each in gone] == [None]
+    finally:
+        gc.enable()

@@ -58,14 +58,15 @@ class _Task(Generic[T]):
         return weigh(self._ended[0]) if isinstance(self._ended, tuple) else self.cost
 
     def result(self) -> T:
-        """Return what the call returned, or raise what it raised."""
-        if isinstance(self._ended, tuple):
-            return self._ended[0]
-        assert self._ended is not None
+        """Hand over what the call returned, or raise what it raised; only once."""
+        ended, self._ended = self._ended, None
+        if isinstance(ended, tuple):
+            return ended[0]
+        assert ended is not None
         try:
-            raise self._ended
+            raise ended
         finally:
-            del self  # by this frame the exception would hold itself
+            del ended  # by this frame the exception would hold itself
 
 
 class _Crew:
@@ -88,7 +89,6 @@ class _Crew:
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             task.run()
-            del task  # or its result would be held until the next task comes
 
     def leave(self) -> None:
         """Drop what has not started, and wait for what has."""
