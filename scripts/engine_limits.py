@@ -1,12 +1,13 @@
 """Measures what other ways to compress would bring: `python scripts/engine_limits.py`.
 
 Takes samples of the reference environment of `bench.py` and compresses each in several ways.
-tar.gz: its blocks, with zlib-ng's levels, another memory level, larger blocks, a lower level for
+tar.gz: its blocks, with zlib-ng's levels, another memory level, smaller blocks, a lower level for
 blocks with many zero bytes, and for each block the level that is best for it, which nobody can know
-before. tar.zst: stretches of the stream, with zstd's levels and with its fastest strategy and more
-memory. zip: files by size, with libdeflate's levels, and large ones in blocks with zlib-ng. All
-ways take their turn at a sample, each round in another order. Prints Markdown: CPU and size, those
-of envpack's own way = 1. Needs what `bench.py` needs.
+before; and libdeflate, which makes whole streams only: to be one part of another its last block has
+to be found, which takes decoding all of it. tar.zst: stretches of the stream, with zstd's levels
+and with its fastest strategy and more memory. zip: files by size, with libdeflate's levels, and
+large ones in blocks with zlib-ng. All ways take their turn at a sample, each round in another
+order. Prints Markdown: CPU and size, those of envpack's own way = 1. Needs what `bench.py` needs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from zlib_ng import zlib_ng
 
 LEVELS = (2, 3, 4, 5, 6)
 MEMORY = 8
+LIBDEFLATE_GZIP = 3
 STRETCH = 64
 MANY_ZEROS = 0.1
 SEED = 7
@@ -83,6 +85,15 @@ def hashed(data: bytes, before: bytes) -> int:
     return 0
 
 
+def by_itself(data: bytes, before: bytes, *, decoded: bool) -> int:
+    """Compress a block with libdeflate, as a stream of its own."""
+    del before
+    packed = bytes(deflate.deflate_compress(data, LIBDEFLATE_GZIP))
+    if decoded:
+        zlib_ng.decompressobj(wbits=-zlib_ng.MAX_WBITS).decompress(packed)
+    return len(packed)
+
+
 def by_zeros(data: bytes, before: bytes) -> int:
     """Compress machine code and tables with a lower level than text."""
     level = 3 if data.count(0) > MANY_ZEROS * len(data) else 5
@@ -130,6 +141,8 @@ GZIP: dict[str, Way] = {
     "level 4, memory level 9": partial(deflated, level=ZLIB_NG, memory=9),
     "level 4, blocks of half the size": halved,
     "level 3 where over 10 % are zeros, else 5": by_zeros,
+    "libdeflate 3, each block by itself": partial(by_itself, decoded=False),
+    "the same, and decoding it": partial(by_itself, decoded=True),
     "sha256 of the same bytes": hashed,
 }
 LEVEL = zstandard.ZstdCompressionParameters.from_level

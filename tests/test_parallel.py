@@ -170,3 +170,19 @@ def test_an_exception_belongs_to_its_reader() -> None:
         assert [each() for each in gone] == [None]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_a_thread_begins(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    """Ctrl-C there is passed on, and the thread ends like any other."""
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        if begun:
+            start(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), Pool(1) as pool:
+        list(pool.ordered([(int, 1)], budget=1))
+    assert [each.name for each in threading.enumerate() if each.name.startswith("envpack-")] == []

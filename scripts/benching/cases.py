@@ -99,6 +99,7 @@ def tar_gz(scene: Scene) -> Iterator[Case]:
         Contestant("tar | pigz", "tar -cf - . | pigz -p{n} -6"),
         Contestant("tar czf", "tar -czf {out} ."),
         Contestant("conda-pack", conda),
+        *bare("tar.gz", scene.tree),
     ]
     scene.bench.compete(case, scene.tree)
     shutil.rmtree(meta)

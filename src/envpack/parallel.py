@@ -70,7 +70,11 @@ class _Task(Generic[T]):
 
 
 class _Crew:
-    """At most `most` threads, which begin when there is work for them."""
+    """At most `most` threads, which begin when there is work for them.
+
+    An interrupt may come between any two steps. So a thread is noted before it begins, and none
+    keeps the process from its end.
+    """
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
@@ -82,23 +86,27 @@ class _Crew:
         """Let one of them run the task."""
         self._queue.put(task)
         if len(self._threads) < self._most:
-            thread = Thread(target=self._work, name=f"envpack-{self._name}-{len(self._threads)}")
-            thread.start()
-            self._threads.append(thread)
+            name = f"envpack-{self._name}-{len(self._threads)}"
+            self._threads.append(Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
             task.run()
 
-    def leave(self) -> None:
-        """Drop what has not started, and wait for what has."""
+    def dismiss(self) -> None:
+        """Drop what has not started, and let the threads end when they have done the rest."""
         with suppress(Empty):
             while True:
                 self._queue.get_nowait()
         for _ in self._threads:
             self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait until they have ended."""
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
 
 class Pool:
@@ -118,8 +126,11 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for crew in (self._single, self._workers):
-            crew.leave()
+        crews = (self._single, self._workers)
+        for crew in crews:
+            crew.dismiss()
+        for crew in crews:
+            crew.join()
 
     def ordered(
         self,
