@@ -88,7 +88,7 @@ def stream(
             if found is not None:
                 yield found.packed
                 so_far.note_all(run, found.outcome.digests)
-                outcome.add(found.outcome)
+                outcome.count(found.outcome)
                 files += len(run)
                 tick(files, outcome.size)
                 continue
@@ -118,7 +118,7 @@ def stream(
                     near.update(zip(names, digests, strict=True))
                 files += len(chunk.entries)
                 tick(files, outcome.size + own.size)
-            outcome.add(own)
+            outcome.count(own)
             yield Seam(None if keeper is None else partial(keeper.keep, run, own))
 
 
@@ -197,9 +197,9 @@ class _Reader:
         renderer = self.renderer
         if renderer is None or not renderer.compresses:
             return pool.ordered(work, budget=_BUDGET, single=True)
-        read_ahead = pool.ordered(work, budget=_BUDGET // 3, single=True)
-        work = ((partial(rendered, chunk, renderer), chunk.size) for chunk in read_ahead)
-        return pool.ordered(work, budget=_BUDGET // 3 * 2)
+        read_ahead = pool.ordered(work, budget=_BUDGET // 6, single=True)
+        work = ((partial(rendered, chunk, renderer), _cost(chunk)) for chunk in read_ahead)
+        return pool.ordered(work, budget=_BUDGET // 2)
 
     def alone(self, chunk: Chunk, own: Outcome, known: Digests) -> Iterator[Member]:
         """Yield what no worker could read, and note in `own` what it was."""
@@ -261,6 +261,10 @@ class _Reader:
             total += cost
         if batch:
             yield batch, total
+
+
+def _cost(chunk: Chunk) -> int:
+    return sum(item.size for item in chunk.items) + _PER_FILE * len(chunk.entries)
 
 
 def _followed(entry: Entry, own: Outcome, known: Digests) -> tuple[bytes, Digest | None]:

@@ -69,11 +69,6 @@ class Chunk(NamedTuple):
     outcome: Outcome | None = None
     large: Prepared | None = None
 
-    @property
-    def size(self) -> int:
-        """Return the bytes of the members."""
-        return sum(item.size for item in self.items)
-
 
 class FileView:
     """A View of an open file, read where it is looked at.

@@ -49,9 +49,9 @@ _NEVER = 1 << 62
 class Outcome:
     """What streaming found out; complete when the last member was taken.
 
-    `digests` are in the order of the entries. `edits` counts files by `why`, `edited` those with
-    any edit, `size` sums the bytes of all members with content. `digest` identifies the content of
-    the whole archive.
+    `digests` are a run's, in the order of its entries. `edits` counts files by `why`, `edited`
+    those with any edit, `size` sums the bytes of all members with content. `digest` identifies the
+    content of the whole archive.
     """
 
     digests: DigestList = field(default_factory=DigestList)
@@ -62,8 +62,12 @@ class Outcome:
     digest: str = ""
 
     def add(self, other: Outcome) -> None:
-        """Add what was found out of the members that come next."""
+        """Add what was found out of the members of this run that come next."""
         self.digests.extend(other.digests)
+        self.count(other)
+
+    def count(self, other: Outcome) -> None:
+        """Add what the report says of other members, without their digests."""
         self.edits.update(other.edits)
         self.edited += other.edited
         self.leaks += other.leaks
