@@ -67,7 +67,8 @@ def some(folder: str) -> Iterator[list[str]]:
 
 def block_deflated(block: bytes, before: bytes) -> bytes:
     """Return a part of one deflate stream, made in one call as envpack does."""
-    engine = zlib_ng._ParallelCompress(len(block) + 64, ZLIB_NG)  # noqa: SLF001 - see above
+    room = len(block) + len(block) // 256 + 64  # what does not shrink is not stored here
+    engine = zlib_ng._ParallelCompress(room, ZLIB_NG)  # noqa: SLF001 - as envpack does
     return engine.compress_and_crc(block, before)[0]
 
 
