@@ -104,10 +104,16 @@ def test_single_tasks_have_one_thread_to_themselves() -> None:
         return threading.get_ident()
 
     with Pool(2) as pool:
-        workers = pool.ordered([(busy, 1)] * 2, budget=2)
-        turns = ((partial(single, index), 1) for index in range(10))
-        assert list(pool.ordered(turns, budget=4, single=True)) == list(range(10))
-        assert set(threads).isdisjoint(workers)
+
+        def work() -> Iterator[tuple[Callable[[], int], int]]:
+            yield busy, 1
+            yield busy, 1
+            turns = ((partial(single, index), 1) for index in range(10))
+            assert list(pool.ordered(turns, budget=4, single=True)) == list(range(10))
+
+        workers = list(pool.ordered(work(), budget=3))
+    assert len(workers) == 2
+    assert set(threads).isdisjoint(workers)
     assert len(set(threads)) == 1
 
 

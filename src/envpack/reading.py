@@ -58,8 +58,8 @@ class Chunk(NamedTuple):
     """Neighbouring entries of one run, as far as a worker could take them.
 
     Small files are read: `items` are their members, perhaps rendered, and `digests`, `told` and
-    `outcome` what they are. A `large` file is yet to be read,
-    while a format takes it. Any other entry stands alone, and neither has anything of it.
+    `outcome` what they are. A `large` file is yet to be read, while a format takes it. Any other
+    entry stands alone, and neither has anything of it.
     """
 
     entries: Sequence[Entry]

@@ -92,15 +92,24 @@ def bound(size: int, block: int) -> int:
 
 def _deflate(data: bytes, before: bytes, level: int, last: bool) -> Block:
     """Deflate one block; one that does not shrink is stored."""
-    deflated = _finished if last else _flushed
-    packed, crc = deflated(data, before, LEVELS[level - 1])
-    if len(packed) > len(data) > 0:
+    from zlib_ng import zlib_ng  # late: not every run compresses
+
+    packed: bytes | None
+    crc: int | None = None
+    if last or not hasattr(zlib_ng, "_ParallelCompress"):
+        flush = zlib_ng.Z_FINISH if last else zlib_ng.Z_SYNC_FLUSH
+        wbits = -zlib_ng.MAX_WBITS
+        engine = zlib_ng.compressobj(level=LEVELS[level - 1], wbits=wbits, zdict=before)
+        packed = engine.compress(data) + engine.flush(flush)
+    else:
+        packed, crc = _at_once(data, before, LEVELS[level - 1])
+    if packed is None or len(packed) > len(data) > 0:
         packed = _stored(data, last)
-    return Block(packed, crc, len(data), last)
+    return Block(packed, zlib_ng.crc32(data) if crc is None else crc, len(data), last)
 
 
-def _flushed(data: bytes, before: bytes, level: int) -> tuple[bytes, int]:
-    """Deflate up to a byte boundary; return that and the CRC-32.
+def _at_once(data: bytes, before: bytes, level: int) -> tuple[bytes | None, int | None]:
+    """Deflate up to a byte boundary; return that and the CRC-32, nothing if it does not shrink.
 
     In one call that releases the GIL once, where a compressobj takes it back for each piece of its
     output, and a worker waits for it. zlib-ng's own `gzip_ng_threaded` is built on this class; a
@@ -108,27 +117,11 @@ def _flushed(data: bytes, before: bytes, level: int) -> tuple[bytes, int]:
     """
     from zlib_ng import zlib_ng  # late: not every run compresses
 
-    if not hasattr(zlib_ng, "_ParallelCompress"):
-        return _in_pieces(data, before, level, zlib_ng.Z_SYNC_FLUSH)
     engine = zlib_ng._ParallelCompress(len(data) + _MORE, level)  # noqa: SLF001 - as said above
     try:
         return engine.compress_and_crc(data, before)
     except OverflowError:
-        return _stored(data, last=False), zlib_ng.crc32(data)
-
-
-def _finished(data: bytes, before: bytes, level: int) -> tuple[bytes, int]:
-    """Deflate to the stream's end; return that and the CRC-32."""
-    from zlib_ng import zlib_ng  # late: not every run compresses
-
-    return _in_pieces(data, before, level, zlib_ng.Z_FINISH)
-
-
-def _in_pieces(data: bytes, before: bytes, level: int, flush: int) -> tuple[bytes, int]:
-    from zlib_ng import zlib_ng  # late: not every run compresses
-
-    engine = zlib_ng.compressobj(level=level, wbits=-zlib_ng.MAX_WBITS, zdict=before)
-    return engine.compress(data) + engine.flush(flush), zlib_ng.crc32(data)
+        return None, None
 
 
 def tasks(
