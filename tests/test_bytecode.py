@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
@@ -58,7 +57,7 @@ def cached(name: str) -> str:
 def found(fake: FakeEnvironment, executable: str = sys.executable) -> Environment:
     """Discover a made-up environment, and let `executable` stand in for its interpreter."""
     environment = discover(str(fake.root))
-    return replace(environment, interpreter=replace(environment.interpreter, executable=executable))
+    return environment._replace(interpreter=environment.interpreter._replace(executable=executable))
 
 
 def plain(environment: Environment, extra: Sequence[Entry] = ()) -> Plan:

@@ -18,7 +18,6 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -112,7 +111,7 @@ def _with_bytecode(plan: Plan, environment: Environment, made: Mapping[str, Entr
     for item in plan.left_out:
         if item.reason is not Reason.BYTECODE or item.name not in names:
             left_out.append(item)
-    return replace(plan, entries=EntryList(entries), left_out=left_out)
+    return plan._replace(entries=EntryList(entries), left_out=left_out)
 
 
 def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:

@@ -13,7 +13,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -34,8 +33,7 @@ class RecordRow(NamedTuple):
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """One `.dist-info` or `.egg-info` of a site-packages directory.
 
     `info` is the metadata entry's name in `site_packages`; `record` is the path of its RECORD, ""

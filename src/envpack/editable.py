@@ -10,7 +10,7 @@ import enum
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
@@ -48,8 +48,7 @@ class EditableMode(enum.Enum):
     REFUSE = "refuse"
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
+class Replacement(NamedTuple):
     """Real files for one editable distribution, or for what a stray `.pth` leads to.
 
     `info` is the metadata directory's name in site-packages, "" for a stray. `files` are (name in
@@ -67,8 +66,7 @@ class Replacement:
     inline: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StrayPath:
+class StrayPath(NamedTuple):
     """A `.pth` of no editable distribution with lines that lead out of the environment.
 
     `file` is relative to the environment's root; `paths` are the directories outside.
@@ -84,8 +82,7 @@ class StrayPath:
         return os.path.basename(self.file)
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
+class _Subject(NamedTuple):
     """One editable install. `distribution` is None for a bare `.egg-link`.
 
     `linked` is the directory that an `.egg-link` names, and easy-install.pth with it.
@@ -99,8 +96,7 @@ class _Subject:
     linked: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wheel:
+class _Wheel(NamedTuple):
     """What building came to: a wheel's path, or the reason why there is none."""
 
     path: str = ""
@@ -152,7 +148,7 @@ def resolve(
             rest = _stray(stray, environment)
             at = next(i for i, subject in enumerate(subjects) if subject.linked in stray.pth.paths)
             hooks = tuple(sorted({*done[at].hooks, *rest.hooks}))
-            done[at] = replace(done[at], hooks=hooks, inline=(*done[at].inline, *rest.inline))
+            done[at] = done[at]._replace(hooks=hooks, inline=(*done[at].inline, *rest.inline))
     return (*done, *(_stray(stray, environment) for stray in strays))
 
 

@@ -12,8 +12,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -38,8 +37,7 @@ _PINS = (
 _PINS_FOR = ("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_", "VCS_VERSIONING_PRETEND_VERSION_FOR_")
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """What is to be built: an installed name and version, and the directory they came from.
 
     `version` is "" where only a build can tell it, and `metadata` is the installed METADATA file,
@@ -52,8 +50,7 @@ class Project:
     metadata: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """A built project as it lies in the temporary environment: names in the archive, and paths."""
 
     version: str

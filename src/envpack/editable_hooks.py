@@ -12,7 +12,6 @@ import ast
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -31,8 +30,7 @@ class Pth(NamedTuple):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """What an editable install puts in the way of imports.
 
     `paths` are directories for sys.path; `modules` maps dotted names to a package's directory or

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from envpack.errors import EnvironmentFault, UnsupportedBase
 from envpack.interpreter import Interpreter, interpreter_at
@@ -18,8 +18,7 @@ _ANEW = "make it anew: `uv venv --clear` and `uv sync`"
 _ACTIVATE_ROOT = re.compile(rb"""^VIRTUAL_ENV=(['"]?)(/[^\n]*?)\1\s*$""", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     """The project an environment was synced for; `version` is None if it is dynamic."""
 
     root: str
@@ -27,8 +26,7 @@ class Project:
     version: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """A virtual environment and the interpreter it stands on.
 
     `root` is absolute and free of links; `spellings` are the other absolute paths by which its
@@ -90,7 +88,7 @@ def discover(path: str, python: str | None = None) -> Environment:
         former = _former(root, home, interpreter)
         _check_replacement(root, home, version_info, interpreter, path)
         if any(os.path.realpath(prefix) != interpreter.prefix for prefix in former):
-            interpreter = replace(interpreter, replaces=version_info or "another")
+            interpreter = interpreter._replace(replaces=version_info or "another")
     if not os.path.isdir(os.path.join(root, interpreter.site_packages)):
         raise EnvironmentFault(
             f"`{path}` has no `{interpreter.site_packages}`, though its interpreter is"

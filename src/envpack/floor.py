@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from envpack.libraries import Need
 from envpack.model import View
@@ -116,8 +116,7 @@ _COMPILERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What one file says to the dynamic loader; everything is empty for other files.
 
     `versions` is by library. `search` is the path the loader follows, `runpath` whether it is
@@ -129,11 +128,10 @@ class Wanted:
     needed: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     runpath: bool = False
-    versions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """The highest version of each kind that any file wants, None where none is wanted.
 
     `marks` are abilities of glibc that no release number stands for, with a file that wants each.

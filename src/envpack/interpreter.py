@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from envpack.errors import UnsupportedBase
 from envpack.target import Target, is_static, target_of
@@ -21,8 +21,7 @@ _STDLIB = re.compile(r"python(\d+\.\d+)")
 _PATCHLEVEL = re.compile(rb'^#\s*define\s+PY_VERSION\s+"([^"]+)"', re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """A CPython installation: `prefix/bin/python3.N`, `prefix/lib/python3.N`.
 
     `prefix` is free of links; `spellings` are the other absolute paths by which files of the

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 _CHUNK = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+def _nothing() -> None:
+    pass
+
+
+class Packed(NamedTuple):
     """A run as a format wrote it: the bytes `[start, stop)` of an open file.
 
     `facts` are what the format must know to use them again, in JSON's types. `release` is to be
@@ -26,7 +28,7 @@ class Packed:
     start: int
     stop: int
     facts: dict[str, Any]
-    release: Callable[[], None] = field(default=lambda: None)
+    release: Callable[[], None] = _nothing
 
     @property
     def size(self) -> int:
@@ -40,8 +42,7 @@ class Packed:
             position += _copied(self.descriptor, descriptor, position, self.stop - position)
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
+class Seam(NamedTuple):
     """The end of a run; `keep`, if given, is called with what became of it."""
 
     keep: Callable[[Packed], None] | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -34,16 +35,14 @@ class Certificates:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """A version, as `2.28`, and the file that wants it."""
 
     version: str
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Libraries:
+class Libraries(NamedTuple):
     """What becomes of the shared libraries that the files of an archive want.
 
     `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
@@ -56,7 +55,7 @@ class Libraries:
     carried: tuple[str, ...] = ()
     missing: tuple[Wish, ...] = ()
     host: tuple[Wish, ...] = ()
-    rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rpaths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     bare: frozenset[str] = frozenset()
     floor: tuple[str, ...] = ()
     glibc: Need | None = None

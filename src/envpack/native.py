@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -63,8 +62,7 @@ class Rival(NamedTuple):
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """What becomes of the libraries that the files of an archive want.
 
     `carried` and `companions` pair names in the archive with paths on this machine. `missing` was
@@ -82,10 +80,10 @@ class Native:
     host: tuple[Want, ...] = ()
     lacking: tuple[Want, ...] = ()
     rivals: tuple[Rival, ...] = ()
-    rpaths: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    rpaths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     bare: frozenset[str] = frozenset()
-    floor: Floor = field(default_factory=Floor)
-    own_floor: Floor = field(default_factory=Floor)
+    floor: Floor = Floor()
+    own_floor: Floor = Floor()
     elves: int = 0
 
 
@@ -111,8 +109,7 @@ def resolve(
     return work.done()
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(NamedTuple):
     """A file of the archive; `folder` is where it was on this machine, for carried ones.
 
     `chain` is where the files that load it look for what it needs itself, DT_RPATH being handed
@@ -170,7 +167,7 @@ class _Work:
         self.handed = bool(own)
         below = (self._places(node) for node in own if not node.wants.runpath)
         chain = tuple(dict.fromkeys(place for places in below for place in places))
-        queue = [replace(node, chain=chain) for node in self.nodes.values()]
+        queue = [node._replace(chain=chain) for node in self.nodes.values()]
         for node in queue:  # carried libraries join it
             for needed in (*node.wants.needed, *self._unnamed(node)):
                 queue += self._follow(node, needed)
@@ -202,7 +199,7 @@ class _Work:
         """Return what a file wants without the versions of libraries that the pack has."""
         inside = self.inside.get(node.name, set())
         versions = {k: v for k, v in node.wants.versions.items() if k not in inside}
-        return replace(node.wants, versions=versions)
+        return node.wants._replace(versions=versions)
 
     # ---- one need ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from envpack.walk import Found, walk
 
@@ -24,8 +24,7 @@ class BundleLibs(enum.Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Libraries that are left to the host: their sonames up to `.so`, `*` ends a beginning.
 
     `all_carries` says that `--bundle-libs all` carries them nevertheless.
@@ -186,8 +185,7 @@ def _string(data: bytes, at: int) -> str:
     return os.fsdecode(data[at:end])
 
 
-@dataclass(frozen=True, slots=True)
-class Loader:
+class Loader(NamedTuple):
     """Where this machine's dynamic loader looks behind the paths that a file itself names."""
 
     cache: Mapping[str, tuple[str, ...]]
@@ -212,8 +210,7 @@ class Loader:
 # ---- what goes with a library ----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(NamedTuple):
     """Data that a library is no good without: from the first of `sources` that exists, to `place`.
 
     `stem` is a pattern of library names; its groups fill `{0}` and so on, the folder of the library
@@ -301,8 +298,7 @@ def _tree(folders: Iterable[str], marker: str) -> Iterator[tuple[str, str]]:
 # ---- licences --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Licence:
+class Licence(NamedTuple):
     """The package a carried library came in, and its copyright file, both "" if not known."""
 
     soname: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from envpack.archive import format_for, format_named
 from envpack.editable import EditableMode
@@ -36,8 +35,7 @@ class LinkMode(enum.Enum):
     SYMLINK = "symlink"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """Consistent options of one pack.
 
     `output` is None for a name made from the project. `link(entry, size)` says how an alias to

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -178,7 +177,7 @@ def _compiled(
         if options.must_compile or options.preset is None:
             raise
         text = f"{fault}; without bytecode {options.preset.title} starts more slowly"
-        return replace(plan, warnings=(*plan.warnings, text))
+        return plan._replace(warnings=(*plan.warnings, text))
 
 
 def _keeper(cache: Cache | None, plan: Plan, options: Options) -> Keeper | None:

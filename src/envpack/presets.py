@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 _BITS = "its unpacker drops the executable bits, so `bin/python` will not start"
@@ -42,8 +42,7 @@ _AMAZON_2 = System("Amazon Linux 2", "2.26", "3.4.24")
 _AMAZON_2023 = System("Amazon Linux 2023", "2.34", "3.4.29")
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """One destination.
 
     `formats` are those that it unpacks well; `broken` says of others what happens. `brings` are the
@@ -57,7 +56,7 @@ class Preset:
     title: str
     usage: str
     formats: tuple[str, ...] = ("tar.gz",)
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = MappingProxyType({})
     brings: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     ceiling: int = 2_000_000_000

@@ -9,9 +9,8 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from envpack.distributions import RecordRow
 from envpack.model import Derived, Digests
@@ -21,8 +20,7 @@ _ALPHABET = bytes.maketrans(b"+/", b"-_")
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A RECORD to be made: its own name in the archive, and what reads its rows."""
 
     name: str

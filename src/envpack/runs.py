@@ -85,8 +85,7 @@ class Outcome:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A run that was packed before, and what the report says of it."""
 
     packed: Packed

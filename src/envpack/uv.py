@@ -14,8 +14,8 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 from envpack.errors import ToolFault
 from envpack.process import finished, masked
@@ -97,15 +97,14 @@ class UvFault(ToolFault):
         self.reason = last_words(stderr)
 
 
-@dataclass(frozen=True, slots=True)
-class Uv:
+class Uv(NamedTuple):
     """The uv executable at `path`.
 
     `variables` are set for it beside the shell's, or with None taken from it.
     """
 
     path: str
-    variables: Mapping[str, str | None] = field(default_factory=dict)
+    variables: Mapping[str, str | None] = MappingProxyType({})
 
     @classmethod
     def find(cls) -> Self:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from envpack.model import View
@@ -98,8 +97,7 @@ class VersionName(NamedTuple):
     hash_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Elf:
+class Elf(NamedTuple):
     """The dynamic section of one file and the way from addresses to file offsets.
 
     `dynamic` is every entry before the first DT_NULL; `spare` is how many more entries there is

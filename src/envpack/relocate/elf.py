@@ -23,7 +23,7 @@ import posixpath
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from envpack.model import Edit, Move, View
 from envpack.relocate._elf_grow import GROWN, grown
@@ -82,8 +82,7 @@ def loader_strings(view: View) -> tuple[bytes, ...]:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(NamedTuple):
     """What the dynamic section shall say.
 
     `search` is the new search path: None leaves the text alone, empty drops the entry. `flip`
@@ -189,8 +188,7 @@ def _serves_nothing(name: str, elf: Elf, texts: dict[int, bytes]) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(NamedTuple):
     """Every use of the dynamic string table, which must be known before a byte of it changes."""
 
     strings: bytes

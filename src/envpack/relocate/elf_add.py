@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection
-from dataclasses import replace
 
 from envpack.model import Edit, Move, View
 from envpack.relocate._elf_read import (
@@ -135,4 +134,4 @@ def _pretended(elf: Elf, index: int) -> tuple[Elf, list[Edit]]:
     half = layout.size // 2
     at = elf.dynamic_at + index * layout.size
     edit = Edit(at, at + half, layout.pack(DT_RPATH, 0)[:half], RPATH)
-    return replace(elf, dynamic=tuple(dynamic)), [edit]
+    return elf._replace(dynamic=tuple(dynamic)), [edit]
