@@ -74,6 +74,11 @@ def test_who_owns_a_file(tmp_path: Path) -> None:
     }
     found = {name: owners.of(name) for name in names}
     assert {name: dist.name if dist else None for name, dist in found.items()} == names
+    assert [owners.shares(folder) for folder in (SITE, f"{SITE}/shared", "bin")] == [True] * 3
+    for folder, dist in (("one", "one"), ("two-1.dist-info/sub", "two"), ("later", None)):
+        assert not owners.shares(f"{SITE}/{folder}")
+        owner = owners.of_folder(f"{SITE}/{folder}")
+        assert (owner.name if owner else None) == dist
 
 
 def many(folder: Path, count: int) -> FakeEnvironment:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from envpack.distributions import RecordRow, name_in_prefix
+from envpack.distributions import RecordRow, names_in_prefix
 from envpack.draft import disk_at
 from envpack.editable import runs_here
 from envpack.entries import EntryList
@@ -124,7 +124,7 @@ def _listing(record: Derived, folder: str, pycs: Mapping[str, str]) -> Derived:
         data = record.make(digests)
         text = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
         paths = [row[0] for row in csv.reader(text) if row]
-        names = [name_in_prefix(folder, path) for path in paths]
+        names = names_in_prefix(folder, paths)
         listed = set(names)
         rows: list[RecordRow] = []
         for path, name in zip(paths, names, strict=True):

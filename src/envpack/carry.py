@@ -32,12 +32,7 @@ def add_libraries(
     A Python that uv manages was built to run on old machines. What `auto` would carry for it is
     left to the host if it was built for newer ones: it would keep the archive off the others.
     """
-    files = [
-        (name, path)
-        for name, path, executable in draft.files()
-        if executable or (".so" in name and ".so" in posixpath.basename(name))
-    ]
-    files.sort(key=lambda pair: (pair[0] != "bin/python", pair[0]))
+    files = sorted(draft.natives(), key=lambda pair: (pair[0] != "bin/python", pair[0]))
     native = resolve(files, moves, bundle)
     raised = native.floor.glibc != native.own_floor.glibc
     if bundle is BundleLibs.AUTO and environment.interpreter.managed and raised:
@@ -79,7 +74,7 @@ def _add_host_data(
     if "bin/python" not in dict(files):
         return None, ()
     places = compiled_places(files, needles)
-    terminals = any(name.startswith(TERMINFO + "/") for name, _, _ in draft.files())
+    terminals = draft.has_any_below(TERMINFO)
     if places.openssl is None and not terminals:
         return None, ()
     for entry in start_entries(environment.site_packages, places):

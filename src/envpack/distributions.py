@@ -12,7 +12,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -51,9 +51,16 @@ class Distribution(NamedTuple):
 
     def rows(self) -> Iterator[RecordRow]:
         """Read RECORD, as often as it is asked for: the rows of all would fill the memory."""
-        text = (_text(self.record) if self.record else None) or ""
-        for path in _first_fields(text):
-            yield RecordRow(path, name_in_prefix(self.site_packages, path))
+        paths = self._paths()
+        return map(RecordRow, paths, names_in_prefix(self.site_packages, paths))
+
+    def names(self) -> list[str]:
+        """Read RECORD for the names below the prefix alone."""
+        names = names_in_prefix(self.site_packages, self._paths())
+        return [name for name in names if name is not None]
+
+    def _paths(self) -> list[str]:
+        return _first_fields((_text(self.record) if self.record else None) or "")
 
 
 def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
@@ -115,14 +122,11 @@ def _text(path: str) -> str | None:
         raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
 
 
-def _first_fields(text: str) -> Iterator[str]:
-    """Yield the first field of each line of csv; where nothing is quoted, what a comma ends."""
+def _first_fields(text: str) -> list[str]:
+    """Return the first field of each line of csv; where nothing is quoted, what a comma ends."""
     if '"' in text or "\r" in text:
-        yield from (row[0] for row in csv.reader(io.StringIO(text, newline="")) if row)
-        return
-    for line in text.split("\n"):
-        if line:
-            yield line.partition(",")[0]
+        return [row[0] for row in csv.reader(io.StringIO(text, newline="")) if row]
+    return [line.partition(",")[0] for line in text.split("\n") if line]
 
 
 def _direct_url(path: str) -> dict[str, Any] | None:
@@ -136,10 +140,19 @@ def _direct_url(path: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def names_in_prefix(site_packages: str, paths: Iterable[str]) -> list[str | None]:
+    """Return where each of RECORD's `paths` lies below the prefix, None if it lies outside."""
+    prefix = site_packages + "/"
+    return [
+        prefix + path
+        if path[:1] not in _UNCLEAN and "/." not in path and "//" not in path and path[-1] != "/"
+        else name_in_prefix(site_packages, path)
+        for path in paths
+    ]
+
+
 def name_in_prefix(site_packages: str, path: str) -> str | None:
     """Return where RECORD's `path` lies below the prefix, None if it lies outside."""
-    if path[:1] not in _UNCLEAN and "/." not in path and "//" not in path and path[-1] != "/":
-        return f"{site_packages}/{path}"
     if path.startswith("/"):
         return None
     name = posixpath.normpath(posixpath.join(site_packages, path))

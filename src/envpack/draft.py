@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from envpack.distributions import Distribution
-from envpack.entries import Batch, Piece, below, size_of
+from envpack.entries import SHARED, Batch, Piece, below, size_of
 from envpack.errors import SourceFault
 from envpack.model import Alias, Clash, Content, Disk, Entry, Inline, LeftOut, Reason
 from envpack.rows import LeftOuts, Row, packed, unpacked
-from envpack.walk import Found
+from envpack.walk import Found, FoundFolder
 
 
 class Place(NamedTuple):
@@ -59,15 +59,6 @@ class _Key(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Open:
-    """The folder that a walk is in: the rows of its files, and its links to other files."""
-
-    folder: str
-    rows: dict[tuple[_Key, str, str], list[Row]] = field(default_factory=dict)
-    links: list[tuple[Entry, Place, str, str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Draft:
     """Collects entries and what stays out; `finish` puts them in order.
 
@@ -84,7 +75,7 @@ class Draft:
     _slots: dict[str, _Slot] = field(default_factory=dict)
     _pieces: dict[str, tuple[tuple[_Key, Piece], ...]] = field(default_factory=dict)
     _keys: dict[_Key, _Key] = field(default_factory=dict)
-    _open: _Open | None = None
+    _at: dict[Place, list[Piece]] = field(default_factory=dict)
     _names: dict[str, dict[str, int]] = field(default_factory=dict)
     _cache: str | None = None
 
@@ -96,15 +87,23 @@ class Draft:
         path = f"{folder}/{info}"
         return path in self or any(f"{path}/{name}" in self for name in _METADATA)
 
-    def files(self) -> Iterator[tuple[str, str, bool]]:
-        """Yield name, path and executability of what is on disk, links left out."""
-        self._seal()
+    def natives(self) -> Iterator[tuple[str, str]]:
+        """Yield name and path of the files that may be native code, links left out."""
         for slot in self._slots.values():
             if isinstance(slot.entry.content, Disk) and slot.target is None:
-                yield slot.entry.name, slot.entry.content.path, slot.entry.executable
+                base = slot.entry.name.rpartition("/")[2]
+                if slot.entry.executable or SHARED in base:
+                    yield slot.entry.name, slot.entry.content.path
         for pieces in self._pieces.values():
             for _, piece in pieces:
-                yield from piece.files_on_disk()
+                yield from piece.natives()
+
+    def has_any_below(self, folder: str) -> bool:
+        """Say whether anything is in a folder, or below it."""
+        start = folder + "/"
+        filled = (name for name, pieces in self._pieces.items() if any(p.files for _, p in pieces))
+        below = any(f"{name}/".startswith(start) for name in filled)
+        return below or any(name.startswith(start) for name in self._slots)
 
     def origin(self, name: str) -> str | None:
         """Return where the entry `name` came from, None if there is no such entry."""
@@ -137,29 +136,54 @@ class Draft:
         self._drop(entry.name, origin)
         self._slots[entry.name] = _Slot(place, rank, origin, entry, target)
 
-    def add_found(
-        self, found: Found, place: Place, origin: str, *, root: str, name: str | None = None
+    def add_files(
+        self, folder: str, place: Place, origin: str, *, root: str, source: str, files: list[Row]
     ) -> None:
-        """Enter a file that a walk of `root` found, as `name` if its own will not do."""
-        name = name or found.name
-        executable = found.executable or name.startswith("bin/")
-        folder, _, base = name.rpartition("/")
-        if self._open is None or self._open.folder != folder:
-            self._seal()
-            self._open = _Open(folder)
-        if found.link is not None:
-            target = name_below(found.real, root)
-            if target is not None:
-                entry = Entry(name, disk(found), executable)
-                self._open.links.append((entry, place, origin, target))
-                return
-            self.note_outside(name, found.real)
-        source, _, own = found.path.rpartition("/")
-        path = None if own == base else found.path
-        row = (base, executable, found.size, found.mtime_ns, path, *found.identity)
+        """Enter regular files of one folder, `source`, given as rows of a `Piece`.
+
+        It is a folder that a walk of `root` found, or what links in such a folder lead to.
+        """
+        if not files:
+            return
+        if folder == "bin" or folder.startswith("bin/"):
+            files = [(row[0], True, *row[2:]) for row in files]
         key = _Key(place, origin)
-        common = (self._keys.setdefault(key, key), root, source)
-        self._open.rows.setdefault(common, []).append(row)
+        key = self._keys.setdefault(key, key)
+        prefix = f"{folder}/" if folder else ""
+        taken = self._names_in(folder) if folder in self._pieces else {}
+        for row in files:
+            if row[0] in taken or prefix + row[0] in self._slots:
+                self._drop(prefix + row[0], origin)
+        other = None if source == below(root, folder) else source
+        piece = _piece(Piece(folder, root, other, 0, 0, b""), files)
+        self._put(folder, len(self._pieces.get(folder, ())), key, piece)
+        self._names.pop(folder, None)
+
+    def add_found(
+        self, folder: str, found: Iterable[tuple[Found, Place]], origin: str, *, root: str
+    ) -> None:
+        """Enter files that a walk of `root` found in one folder, each at its place.
+
+        A link to another file below `root` may become an alias of that.
+        """
+        prefix = f"{folder}/" if folder else ""
+        files: dict[tuple[Place, str], list[Row]] = {}
+        for item, place in found:
+            base = item.name.rpartition("/")[2]
+            if item.link is not None:
+                target = name_below(item.real, root)
+                if target is not None:
+                    executable = item.executable or prefix.startswith("bin/")
+                    entry = Entry(prefix + base, disk(item), executable)
+                    self.add(entry, place, origin, target=target)
+                    continue
+                self.note_outside(prefix + base, item.real)
+            source, _, own = item.path.rpartition("/")
+            path = None if own == base else item.path
+            row = (base, item.executable, item.size, item.mtime_ns, path, *item.identity)
+            files.setdefault((place, source), []).append(row)
+        for (place, source), rows in files.items():
+            self.add_files(folder, place, origin, root=root, source=source, files=rows)
 
     def replace_content(self, name: str, content: Content) -> None:
         """Give the entry `name` other bytes, which relocators need not look at."""
@@ -176,7 +200,6 @@ class Draft:
 
     def remove_all(self, why_out: Callable[[str, str], Reason | None]) -> None:
         """Take out every entry for which there is a reason, by name and distribution."""
-        self._seal()
         self._names.clear()
         for name, slot in tuple(self._slots.items()):
             if (reason := why_out(name, slot.place.name)) is not None:
@@ -193,9 +216,27 @@ class Draft:
                 if len(left) < piece.files:
                     self._put(folder, index, key, _piece(piece, left))
 
+    def elsewhere(
+        self, place: Place | None, names: Iterable[str]
+    ) -> Iterator[tuple[str, Place | None]]:
+        """Yield those of `names` that do not stand at `place`, each with where it does, if it does.
+
+        Cheap where nearly all do.
+        """
+        own: set[str] = set()
+        for piece in self._pieces_at(place):
+            own.update(piece.names())
+        for name in names:
+            if name not in own and ((other := self.place(name)) is None or other != place):
+                yield name, other
+
     def leave(self, found: Found, reason: Reason) -> None:
         """Note a found file as left out."""
         self.left_out.append(LeftOut(found.name, reason, found.size))
+
+    def leave_files(self, found: FoundFolder, reason: Reason) -> None:
+        """Note the regular files of a folder as left out."""
+        self.left_out.extend(f"{found.name}/" if found.name else "", found.files, reason)
 
     def note_outside(self, name: str, real: str) -> None:
         """Report a link whose target `real` is in none of the known places."""
@@ -208,29 +249,20 @@ class Draft:
 
     # ---- what is packed ----------------------------------------------------------------------
 
-    def _seal(self) -> None:
-        """Pack the files of the folder that the walk has left."""
-        opened, self._open = self._open, None
-        if opened is None:
-            return
-        folder = opened.folder
-        prefix = f"{folder}/" if folder else ""
-        for (key, root, source), rows in opened.rows.items():
-            taken = self._names_in(folder)
-            for row in rows:
-                if row[0] in taken or prefix + row[0] in self._slots:
-                    self._drop(prefix + row[0], key.origin)
-            other = None if source == below(root, folder) else source
-            piece = _piece(Piece(folder, root, other, 0, 0, b""), rows)
-            self._put(folder, len(self._pieces.get(folder, ())), key, piece)
-            self._names.pop(folder, None)
-        for entry, place, origin, target in opened.links:
-            self.add(entry, place, origin, target=target)
-
     def _put(self, folder: str, index: int, key: _Key, piece: Piece) -> None:
         """Set a folder's piece at `index`, or add one behind the others."""
         pieces = self._pieces.get(folder, ())
         self._pieces[folder] = (*pieces[:index], (key, piece), *pieces[index + 1 :])
+        self._at.clear()
+
+    def _pieces_at(self, place: Place | None) -> Sequence[Piece]:
+        """Return what is packed of a place, by folder."""
+        if not self._at:
+            for folder in sorted(self._pieces):
+                for key, piece in self._pieces[folder]:
+                    if piece.files:
+                        self._at.setdefault(key.place, []).append(piece)
+        return self._at.get(place, ()) if place else ()
 
     def _names_in(self, folder: str) -> dict[str, int]:
         """Return in which piece of a folder its packed files are; the last few are at hand."""
@@ -248,7 +280,6 @@ class Draft:
 
     def _key_of(self, name: str) -> _Key | None:
         """Return what is known of a packed file, None if there is none of that name."""
-        self._seal()
         folder, _, base = name.rpartition("/")
         pieces = self._pieces.get(folder)
         if pieces is None or name in self._slots:
@@ -285,16 +316,14 @@ class Draft:
         Raises SourceFault if one name would have to be a file and a directory.
         """
         self._settle_conflicts()
-        pieces: dict[Place, list[Piece]] = {}
         slots: dict[Place, list[_Slot]] = {}
-        for folder in sorted(self._pieces):
-            for key, piece in self._pieces[folder]:
-                if piece.files:
-                    pieces.setdefault(key.place, []).append(piece)
         for slot in self._slots.values():
             slots.setdefault(slot.place, []).append(slot)
         batches = []
-        for place in sorted({*pieces, *slots}):
+        places = {
+            key.place for pieces in self._pieces.values() for key, piece in pieces if piece.files
+        }
+        for place in sorted({*places, *slots}):
             run = "/".join((str(place.group), place.name, place.info))
             singles: list[Entry] = []
             last: list[tuple[int, str, Entry]] = []
@@ -307,7 +336,7 @@ class Draft:
                     last.append((rank, entry.name, entry))
             singles.sort(key=lambda entry: entry.name)
             behind = tuple(entry for _, _, entry in sorted(last, key=lambda item: item[:2]))
-            batches.append(Batch(run, tuple(pieces.get(place, ())), tuple(singles), behind))
+            batches.append(Batch(run, tuple(self._pieces_at(place)), tuple(singles), behind))
         return tuple(batches)
 
     def _settled(self, slot: _Slot, run: str) -> Entry:
@@ -327,10 +356,13 @@ class Draft:
 
     def _settle_conflicts(self) -> None:
         """Let the environment's directory win over the interpreter's file of the same name."""
-        self._seal()
         nearest = {name.rpartition("/")[0] for name in self._slots}
         nearest.update(f for f, pieces in self._pieces.items() if any(p.files for _, p in pieces))
-        folders = {folder for name in nearest for folder in (name, *_parents(name))}
+        folders: set[str] = set()
+        for name in nearest:
+            while name and name not in folders:
+                folders.add(name)
+                name = name.rpartition("/")[0]  # noqa: PLW2901 - upwards
         for name in sorted(folders):
             place = self.place(name)
             if place is None:
@@ -365,7 +397,3 @@ def disk_at(path: str) -> tuple[Disk, bool]:
 def name_below(path: str, root: str) -> str | None:
     """Return `path` relative to `root`, None if it is not below it; both absolute and clean."""
     return path[len(root) + 1 :] if path.startswith(root + "/") else None
-
-
-def _parents(name: str) -> Sequence[str]:
-    return [name[:index] for index, char in enumerate(name) if char == "/"]

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from envpack.model import Alias, Derived, Disk, Entry, Inline, Run, Summary
 from envpack.rows import unpacked
 
+SHARED = ".so"
+"""What the base name of a shared object has in it, be it `.so`, `.so.1` or `.cpython-312.so`."""
+
 
 class EntryList:
     """Entries that are all there."""
@@ -82,12 +85,18 @@ class Piece(NamedTuple):
         """The folder of this machine."""
         return below(self.root, self.folder) if self.other is None else self.other
 
-    def files_on_disk(self) -> Iterator[tuple[str, str, bool]]:
-        """Yield the name, path and executability of each."""
+    def names(self) -> Iterator[str]:
+        """Yield the names."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        return (prefix + row[0] for row in unpacked(self.rows))
+
+    def natives(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and path of each that may be native code: executables, and `.so` files."""
         prefix = f"{self.folder}/" if self.folder else ""
         source = f"{self.source}/"
-        for base, executable, _, _, path, *_ in unpacked(self.rows):
-            yield prefix + base, path or source + base, executable
+        for row in unpacked(self.rows):
+            if row[1] or SHARED in row[0]:
+                yield prefix + row[0], row[4] or source + row[0]
 
     def told(self) -> str:
         """Return the sha256 of all that is known of the files."""

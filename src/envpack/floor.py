@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -212,6 +213,7 @@ def collect(found: Iterable[tuple[str, Wanted]]) -> Floor:
     )
 
 
+@cache  # some files want hundreds of names, and most want the same ones
 def _split(name: str) -> tuple[str, str]:
     """Return the label and the number of a version name, empty if it says nothing of a machine."""
     number = _NUMBERED.fullmatch(name)
@@ -222,6 +224,7 @@ def _split(name: str) -> tuple[str, str]:
     return ("MARK", name) if _MARK.fullmatch(name) else ("", "")
 
 
+@cache
 def _order(version: str) -> tuple[int, ...]:
     """Return what versions are compared by: 2.9 comes before 2.28, and 2.0 is 2."""
     numbers = [int(part) for part in version.split(".")]

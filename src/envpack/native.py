@@ -175,6 +175,9 @@ class _Work:
             if node.name == _PYTHON or node.wants.runpath or _PYTHON not in self.nodes:
                 self.rpaths.setdefault(node.name, {})[_step(node.name, LIB)] = None
         data = companions(self.carried)
+        floor = own_floor = collect((node.name, self._of_the_host(node)) for node in queue)
+        if self.carried:
+            own_floor = collect((n.name, self._of_the_host(n)) for n in queue if not n.folder)
         return Native(
             carried=tuple(sorted((f"{LIB}/{name}", path) for name, path in self.carried.items())),
             companions=tuple(pair for pair in data if pair[0] not in self.names),
@@ -185,8 +188,8 @@ class _Work:
             rivals=tuple(self.rivals),
             rpaths=MappingProxyType({name: tuple(dirs) for name, dirs in self.rpaths.items()}),
             bare=frozenset(self.bare),
-            floor=collect((node.name, self._of_the_host(node)) for node in queue),
-            own_floor=collect((n.name, self._of_the_host(n)) for n in queue if not n.folder),
+            floor=floor,
+            own_floor=own_floor,
             elves=len(queue),
         )
 

@@ -289,9 +289,10 @@ def _entries(folders: Iterable[str], names: Iterable[str]) -> Iterator[tuple[str
 def _tree(folders: Iterable[str], marker: str) -> Iterator[tuple[str, str]]:
     for folder in folders:
         if os.path.isdir(folder) and os.path.exists(f"{folder}/{marker}"):
-            for item in walk(os.path.realpath(folder)):
-                if isinstance(item, Found) and item.kind == "file":
-                    yield item.name, item.path
+            for found in walk(os.path.realpath(folder)):
+                for item in found.found():
+                    if isinstance(item, Found) and item.kind == "file":
+                        yield item.name, item.path
             return
 
 
@@ -318,6 +319,8 @@ def licences(
     ends = tuple(b"/" + os.fsencode(name) for name in wanted)
     packages: dict[str, str] = {}
     for package, listed in _lists(info):
+        if not any(end in listed for end in ends):  # all of a machine's files are in these lists
+            continue
         for line in (os.fsdecode(line) for line in listed.splitlines() if line.endswith(ends)):
             for soname in wanted[os.path.basename(line)]:
                 if os.path.realpath(line) == os.path.realpath(libraries[soname]):

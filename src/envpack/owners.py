@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from envpack.distributions import Distribution
 
@@ -20,34 +20,46 @@ class Owners:
         self._by_info: dict[str, Distribution] = {}
         self._by_folder: dict[str, Distribution] = {}
         self._by_name: dict[str, Distribution] = {}
-        shared: dict[str, list[Distribution]] = {}
+        self._shared = {folder}
+        rivals: dict[str, Distribution] = {}
         for dist in dists:
             self._by_info[dist.info] = dist
-            for name in _names_of(dist):
-                above = name.rpartition("/")[0]
+            names = dist.names()
+            outside = set()
+            for above in {name.rpartition("/")[0] for name in names}:
                 if not above.startswith(self._start):
-                    self._by_name.setdefault(name, dist)
+                    outside.add(above)
                 elif (first := self._by_folder.setdefault(above, dist)) is not dist:
-                    shared.setdefault(above, [first]).append(dist)
-        for above in shared:
-            del self._by_folder[above]
-        self._read_shared(shared)
+                    self._shared.add(above)
+                    rivals |= {first.info: first, dist.info: dist}
+            self._note(dist, names, outside)
+            self._shared |= outside
+        for _, dist in sorted(rivals.items(), key=lambda pair: (pair[1].name, pair[0])):
+            self._note(dist, dist.names(), self._shared)
 
-    def _read_shared(self, shared: dict[str, list[Distribution]]) -> None:
-        """Note every file in folders of several distributions by its own name."""
-        several = {dist.info: dist for dists in shared.values() for dist in dists}
-        for _, dist in sorted(several.items(), key=lambda pair: (pair[1].name, pair[0])):
-            for name in _names_of(dist):
-                if name.rpartition("/")[0] in shared:
-                    self._by_name.setdefault(name, dist)
+    def _note(self, dist: Distribution, names: Iterable[str], folders: set[str]) -> None:
+        """Note the files in some folders by their own names."""
+        for name in names if folders else ():
+            if name.rpartition("/")[0] in folders:
+                self._by_name.setdefault(name, dist)
+
+    def shares(self, folder: str) -> bool:
+        """Say whether the files of a folder may have different owners."""
+        return folder in self._shared
+
+    def of_folder(self, folder: str) -> Distribution | None:
+        """Return the owner of all files of a folder that is not shared, None if nobody has any."""
+        return self._by_folder.get(folder) or self._of_metadata(folder)
 
     def of(self, name: str) -> Distribution | None:
         """Return the owner of the file `name`, None if nobody recorded it."""
-        owner = self._by_folder.get(name.rpartition("/")[0]) or self._by_name.get(name)
-        if owner is None and name.startswith(self._start):
-            owner = self._by_info.get(name[len(self._start) :].split("/", 1)[0])
-        return owner
+        folder = name.rpartition("/")[0]
+        if folder not in self._shared:
+            return self.of_folder(folder)
+        return self._by_name.get(name) or self._of_metadata(name)
 
-
-def _names_of(dist: Distribution) -> Iterator[str]:
-    return (row.name for row in dist.rows() if row.name is not None)
+    def _of_metadata(self, name: str) -> Distribution | None:
+        """Return the distribution whose metadata `name` is, or lies in."""
+        if not name.startswith(self._start):
+            return None
+        return self._by_info.get(name[len(self._start) :].split("/", 1)[0])

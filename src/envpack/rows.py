@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from envpack.model import Digest, LeftOut, Reason
@@ -45,6 +45,11 @@ class LeftOuts(Collection[LeftOut]):
         if len(self._open) == _CHUNK:
             self._chunks.append(zlib.compress(packed(self._open), _LEVEL))
             self._open = []
+
+    def extend(self, prefix: str, files: Iterable[Row], reason: Reason) -> None:
+        """Add files of one folder, rows of a `Piece`; `prefix` comes before their names."""
+        for row in files:
+            self.append(LeftOut(prefix + row[0], reason, row[2]))
 
     def __len__(self) -> int:
         return self._count

@@ -18,6 +18,10 @@ _VENV_MODULES = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _OBJECT = re.compile(r"lib/python[^/]+/config-[^/]*/[^/]*\.o$")
 
 
+_CACHED = "__pycache__/"
+_METADATA = (".dist-info", ".egg-info")
+
+
 class Filter(NamedTuple):
     """One --exclude or --include: a glob over names in the archive; `*` matches `/` too."""
 
@@ -37,12 +41,26 @@ def excluded(name: str, filters: Sequence[Filter], *, out: bool = False) -> bool
     return out
 
 
+def is_bytecode(folder: str) -> bool:
+    """Say whether nothing but bytecode belongs in a folder, so that all of it stays out."""
+    return _CACHED in f"{folder}/"
+
+
+def is_plain(site_packages: str, folder: str) -> bool:
+    """Say whether every file of a folder of an environment goes in, whatever its name.
+
+    `site_packages` is as in `environment_reason`.
+    """
+    inside = folder.startswith(site_packages) and not is_bytecode(folder)
+    return inside and not folder.endswith(_METADATA)
+
+
 def environment_reason(site_packages: str, name: str) -> Reason | None:
     """Say why the file `name` of an environment stays out, None if it goes in.
 
     `name` is relative to the environment's root, and so is `site_packages`, which ends in a slash.
     """
-    if "__pycache__/" in name:
+    if _CACHED in name:
         return Reason.BYTECODE
     if name.startswith(site_packages):
         if name[len(site_packages) :] in _VENV_MODULES:
@@ -61,13 +79,22 @@ def environment_reason(site_packages: str, name: str) -> Reason | None:
     return None
 
 
+def is_library(interpreter: Interpreter, folder: str) -> bool:
+    """Say whether every file of a folder is the standard library's, static libraries aside."""
+    below = folder.startswith(f"{interpreter.stdlib}/") and not is_bytecode(folder)
+    within = f"{folder}/".startswith(
+        (f"{interpreter.site_packages}/", f"{interpreter.stdlib}/config-")
+    )
+    return below and not within
+
+
 def interpreter_reason(interpreter: Interpreter, name: str) -> Reason | None:
     """Say why the file `name` of an interpreter stays out, its packages not considered.
 
     `name` is relative to the prefix. A prefix that uv manages holds Python alone; any other may be
     shared with other software, so there only Python's own files are taken.
     """
-    if "__pycache__/" in name:
+    if _CACHED in name:
         return Reason.BYTECODE
     if name == f"{interpreter.stdlib}/EXTERNALLY-MANAGED":
         return Reason.EXTERNALLY_MANAGED

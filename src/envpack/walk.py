@@ -1,15 +1,16 @@
-"""Directory trees as flat lists of files, links resolved to what they point to."""
+"""Directory trees, directory by directory, links resolved to what they point to."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from envpack.errors import SourceFault
+from envpack.rows import Row
 
 _Key: TypeAlias = tuple[int, int]
 """A device and an inode."""
@@ -35,43 +36,100 @@ class Found(NamedTuple):
 
 
 class FoundDirectoryLink(NamedTuple):
-    """A link to a directory, reported before the files behind it, which are walked as its own."""
+    """A link to a directory, told before the files behind it, which are walked as its own."""
 
     name: str
     real: str
 
 
-def walk(root: str, *, skip: frozenset[str] = frozenset()) -> Iterator[Found | FoundDirectoryLink]:
-    """Yield every file below `root`: those of a directory by name, then its directories' by name.
+class FoundFolder(NamedTuple):
+    """One directory below a root: what is in it, but for other directories, each by name.
+
+    `name` is its POSIX path relative to the root, "" for the root itself, and `path` where it is.
+    `files` are its regular files, as rows of a `Piece` are; links and all else are in `others`.
+    """
+
+    name: str
+    path: str
+    files: list[Row]
+    others: list[Found | FoundDirectoryLink]
+
+    def found(self) -> Iterator[Found | FoundDirectoryLink]:
+        """Yield all of it, files first."""
+        prefix = f"{self.name}/" if self.name else ""
+        for base, executable, size, mtime_ns, _, *identity in self.files:
+            yield Found(
+                prefix + base,
+                f"{self.path}/{base}",
+                size,
+                mtime_ns,
+                executable,
+                identity=tuple(identity),
+            )
+        yield from self.others
+
+
+def walk(root: str, *, skip: Iterable[str] = ()) -> Iterator[FoundFolder]:
+    """Yield `root` and every directory below it, each before those that are in it, by name.
 
     Links to directories are followed, as there are no links in an archive. Names in `skip`,
     relative to the root, are passed over with all that is below them. Raises SourceFault for an
     unreadable directory and for a link that leads back into itself.
     """
+    passed: dict[str, set[str]] = {}
+    for name in skip:
+        folder, _, base = name.rpartition("/")
+        passed.setdefault(folder, set()).add(base)
     # A stack instead of recursion: each file would pass through as many generators as it is deep.
     waiting: list[tuple[str, str, tuple[_Key, ...]]] = [(root, "", ())]
     while waiting:
-        folder, prefix, above = waiting.pop()
-        below = []
-        for item in _listed(folder):
-            name = prefix + item.name
-            if name in skip:
-                continue
-            try:
-                if item.is_symlink():
-                    found, key = _link(item, name, above)
-                    yield found
-                    if key is not None:
-                        below.append((item.path, name + "/", (*above, key)))
-                elif item.is_dir(follow_symlinks=False):
-                    below.append((item.path, name + "/", above))
-                else:
-                    status = item.stat(follow_symlinks=False)
-                    kind = "file" if stat.S_ISREG(status.st_mode) else "special"
-                    yield _found(name, item.path, status, kind=kind)
-            except OSError as error:
-                raise SourceFault(f"cannot read `{item.path}`: {error.strerror}") from error
+        path, name, above = waiting.pop()
+        found, below = _entered(path, name, above, passed.get(name, frozenset()))
+        yield found
         waiting += reversed(below)
+
+
+def _entered(
+    path: str, name: str, above: tuple[_Key, ...], passed: Collection[str]
+) -> tuple[FoundFolder, list[tuple[str, str, tuple[_Key, ...]]]]:
+    """Return what is in a directory, and the directories to walk after it."""
+    files: list[Row] = []
+    others: list[Found | FoundDirectoryLink] = []
+    below: list[tuple[str, str, tuple[_Key, ...]]] = []
+    prefix = f"{name}/" if name else ""
+    for item in _listed(path):
+        base = item.name
+        if base in passed:
+            continue
+        try:
+            if item.is_file(follow_symlinks=False):
+                files.append(_row(base, item.stat(follow_symlinks=False)))
+            elif item.is_dir(follow_symlinks=False):
+                below.append((item.path, prefix + base, above))
+            elif item.is_symlink():
+                found, key = _link(item, prefix + base, above)
+                others.append(found)
+                if key is not None:
+                    below.append((item.path, prefix + base, (*above, key)))
+            else:
+                status = item.stat(follow_symlinks=False)
+                others.append(_found(prefix + base, item.path, status, kind="special"))
+        except OSError as error:
+            raise SourceFault(f"cannot read `{item.path}`: {error.strerror}") from error
+    return FoundFolder(name, path, files, others), below
+
+
+def _row(base: str, status: os.stat_result) -> Row:
+    return (
+        base,
+        bool(status.st_mode & stat.S_IXUSR),
+        status.st_size,
+        status.st_mtime_ns,
+        None,
+        status.st_dev,
+        status.st_ino,
+        status.st_ctime_ns,
+    )
 
 
 def _listed(folder: str) -> list[os.DirEntry[str]]:
