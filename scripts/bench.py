@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from benching import render
-from benching.cases import SECTIONS, Scene
+from benching.cases import SECTIONS, STARTS, UNPACKINGS, Scene
 from benching.measure import Bench, BenchError, Case, called, files_below, say, warm
 from benching.trees import REFERENCE, SMALL, reference, self_contained
 
@@ -75,7 +75,8 @@ def about(scene: Scene, version: str) -> list[str]:
         f"- environment: CPython {version}, {len(versions)} packages with {asked}; with Python"
         f" {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB",
         f"- tools, on CPython {platform.python_version()}: {', '.join(tools)}",
-        f"- medians of {bench.rounds} rounds; growth and memory: of one",
+        f"- medians of {bench.rounds} rounds, unpacking: of {bench.rounds * UNPACKINGS}, start-up: of"
+        f" {bench.rounds * STARTS}; growth and memory: of one",
         *(f"- {note}" for note in bench.notes),
     ]
 
