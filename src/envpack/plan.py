@@ -15,24 +15,13 @@ from envpack import activate, manifest
 from envpack import starter as find_python
 from envpack.carry import add_libraries
 from envpack.distributions import Distribution
-from envpack.draft import (
-    REST,
-    Draft,
-)
+from envpack.draft import REST, Draft
 from envpack.editable import Replacement
 from envpack.entries import Batches
 from envpack.environment import Environment
 from envpack.errors import EnvironmentFault
 from envpack.merge import add_environment, add_interpreter, add_replacement
-from envpack.model import (
-    Entry,
-    Inline,
-    Move,
-    Package,
-    Plan,
-    Reason,
-    Summary,
-)
+from envpack.model import Entry, Inline, Move, Package, Plan, Reason, Summary
 from envpack.native_host import BundleLibs
 from envpack.record_entries import settle_records
 from envpack.records import Record
