@@ -75,8 +75,8 @@ def about(scene: Scene, version: str) -> list[str]:
         f"- environment: CPython {version}, {len(versions)} packages with {asked}; with Python"
         f" {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB",
         f"- tools, on CPython {platform.python_version()}: {', '.join(tools)}",
-        f"- medians of {bench.rounds} rounds, unpacking: of {bench.rounds * UNPACKINGS}, start-up: of"
-        f" {bench.rounds * STARTS}; growth and memory: of one",
+        f"- medians of {bench.rounds} rounds, start-up: of {bench.rounds * STARTS}, unpacking: of"
+        f" {bench.rounds * (1 if scene.quick else UNPACKINGS)}; growth and memory: of one",
         *(f"- {note}" for note in bench.notes),
     ]
 
