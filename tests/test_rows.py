@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envpack.distributions import distributions_in
+from envpack.entries import EntryList
 from envpack.environment import discover
-from envpack.model import Digest, Disk, LeftOut, Reason
+from envpack.model import Digest, Disk, Head, LeftOut, Reason
 from envpack.owners import Owners
 from envpack.plan import make_plan
 from envpack.rows import DigestList, LeftOuts
@@ -106,6 +107,23 @@ def test_a_plan_holds_little_for_each_file(tmp_path: Path) -> None:
     few, some = held(many(tmp_path / "few", 500)), held(many(tmp_path / "some", 3000))
     assert some[0] - few[0] > 2500
     assert (some[1] - few[1]) / (some[0] - few[0]) < MOST
+
+
+def test_the_heads_of_a_run_are_those_of_its_entries(tmp_path: Path) -> None:
+    """In the same order: digests are kept by it, be the entries packed, single or aliases."""
+    fake = many(tmp_path, 300)
+    fake.install("linked", "1", {"linked/a.py": "", "linked/b.py": "", "../../../bin/linked": ""})
+    (fake.root / SITE / "linked/ab.py").symlink_to("a.py")
+    write(tmp_path / "elsewhere/c.py", "")
+    (fake.root / SITE / "linked/aa.py").symlink_to(tmp_path / "elsewhere/c.py")
+    environment = discover(str(fake.root))
+    plan = make_plan(environment, distributions_in(environment.root, SITE), mtime=0)
+    heads = [head for run in plan.entries.runs() for head in run.heads()]
+    assert heads == [Head.of(entry) for run in plan.entries.runs() for entry in run]
+    assert {Path(head.name).name for head in heads if head.alias} >= {"ab.py", "python3"}
+    assert len(heads) == len(plan.entries)
+    for run in EntryList(list(plan.entries)).runs():
+        assert list(run.heads()) == [Head.of(entry) for entry in run]
 
 
 def test_a_name_taken_twice_is_a_clash(tmp_path: Path) -> None:

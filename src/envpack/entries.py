@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from envpack.model import Alias, Derived, Disk, Entry, Inline, Run, Summary
+from envpack.model import Alias, Derived, Disk, Entry, Head, Inline, Run, Summary
 from envpack.rows import unpacked
+
+_Named = TypeVar("_Named", Entry, Head)
 
 SHARED = ".so"
 """What the base name of a shared object has in it, be it `.so`, `.so.1` or `.cpython-312.so`."""
@@ -39,7 +41,8 @@ class EntryList:
 
 
 def _run(name: str, entries: tuple[Entry, ...]) -> Run:
-    return Run(name, len(entries), partial(iter, entries), tuple, entries)
+    heads = partial(map, Head.of, entries)
+    return Run(name, len(entries), partial(iter, entries), heads, tuple, entries)
 
 
 def _asked(entries: Iterable[Entry]) -> frozenset[str]:
@@ -90,6 +93,11 @@ class Piece(NamedTuple):
         prefix = f"{self.folder}/" if self.folder else ""
         return (prefix + row[0] for row in unpacked(self.rows))
 
+    def heads(self) -> Iterator[Head]:
+        """Yield the heads of the entries."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        return (Head(prefix + row[0], row[1], alias=False) for row in unpacked(self.rows))
+
     def natives(self) -> Iterator[tuple[str, str]]:
         """Yield the name and path of each that may be native code: executables, and `.so` files."""
         prefix = f"{self.folder}/" if self.folder else ""
@@ -122,6 +130,15 @@ class Batch(NamedTuple):
 
     def entries(self) -> Iterator[Entry]:
         """Make the entries, folder by folder."""
+        return self._ordered(lambda piece: piece.entries(self.name), lambda entry: entry)
+
+    def heads(self) -> Iterator[Head]:
+        """Make the heads alone, in the same order."""
+        return self._ordered(Piece.heads, Head.of)
+
+    def _ordered(
+        self, packed: Callable[[Piece], Iterator[_Named]], single: Callable[[Entry], _Named]
+    ) -> Iterator[_Named]:
         folders: dict[str, tuple[list[Piece], list[Entry]]] = {}
         for piece in self.pieces:
             folders.setdefault(piece.folder, ([], []))[0].append(piece)
@@ -130,16 +147,17 @@ class Batch(NamedTuple):
         for folder in sorted(folders, key=lambda folder: folder.split("/")):
             pieces, singles = folders[folder]
             if len(pieces) == 1 and not singles:
-                yield from pieces[0].entries(self.name)
+                yield from packed(pieces[0])
                 continue
-            found = chain(singles, *(piece.entries(self.name) for piece in pieces))
-            yield from sorted(found, key=lambda entry: entry.name)
-        yield from self.last
+            found = chain(map(single, singles), *map(packed, pieces))
+            yield from sorted(found, key=lambda each: each.name)
+        yield from map(single, self.last)
 
     def run(self) -> Run:
         """Return it as a run."""
         count = sum(piece.files for piece in self.pieces) + len(self.singles) + len(self.last)
-        return Run(self.name, count, self.entries, self._told, (*self.singles, *self.last))
+        others = (*self.singles, *self.last)
+        return Run(self.name, count, self.entries, self.heads, self._told, others)
 
     def _told(self) -> Iterator[tuple[str, str]]:
         return ((piece.folder, piece.told()) for piece in self.pieces)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from envpack.interpreter import Interpreter
 from envpack.libraries import Libraries, Need
-from envpack.model import Alias, Digest, Editable, Entry, LeftOut, Package
+from envpack.model import Digest, Editable, Head, LeftOut, Package
 
 NAME = "share/envpack/manifest.json"
 SCHEMA = "envpack.manifest/1"
-_quoted = json.JSONEncoder().encode
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Told(NamedTuple):
@@ -27,12 +27,11 @@ class Told(NamedTuple):
     rows: bytes = b""
 
 
-def tell(entries: Iterable[Entry], digests: Iterable[Digest]) -> Told:
+def tell(heads: Iterable[Head], digests: Iterable[Digest]) -> Told:
     """Return what is told of members."""
     lines, rows = [], []
-    for entry, (sha256, size) in zip(entries, digests, strict=True):
-        name, executable = entry.name, entry.executable
-        kind = "alias" if isinstance(entry.content, Alias) else "file"
+    for (name, executable, alias), (sha256, size) in zip(heads, digests, strict=True):
+        kind = "alias" if alias else "file"
         lines.append(f"{name}\0{'755' if executable else '644'}\0{kind}\0{sha256}\n")
         rows.append(
             f'{_quoted(name)}:{{"sha256":"{sha256}","size":{size}'

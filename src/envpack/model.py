@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 
 from envpack.kept import Packed, Seam
 from envpack.libraries import Libraries
@@ -127,9 +127,22 @@ class Entry(NamedTuple):
     run: str = ""
 
 
+class Head(NamedTuple):
+    """What of an entry is known without its content; `alias` says that it names another entry."""
+
+    name: str
+    executable: bool
+    alias: bool
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """Return that of an entry."""
+        return cls(entry.name, entry.executable, isinstance(entry.content, Alias))
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbours that are packed as one unit, made anew each time.
+    """Neighbours that are packed as one unit, made anew each time, or only their `heads`.
 
     `told` yields folders, each with a hash of all that is known of its files, but for `others`.
     """
@@ -137,6 +150,7 @@ class Run:
     name: str
     count: int
     make: Callable[[], Iterable[Entry]]
+    heads: Callable[[], Iterable[Head]]
     told: Callable[[], Iterable[tuple[str, str]]]
     others: tuple[Entry, ...]
 

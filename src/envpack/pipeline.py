@@ -25,6 +25,7 @@ from envpack.model import (
     Digests,
     Disk,
     Entry,
+    Head,
     Inline,
     Item,
     Link,
@@ -87,7 +88,7 @@ def stream(
             found = hit(index)
             if found is not None:
                 yield found.packed
-                so_far.note_all(run, found.outcome.digests)
+                so_far.note_all(run.heads(), found.outcome.digests)
                 outcome.count(found.outcome)
                 files += len(run)
                 tick(files, outcome.size)
@@ -111,7 +112,7 @@ def stream(
                         yield from so_far.summary(entry, entry.content, root, own)
                     else:
                         yield from reader.alone(chunk, own, so_far.asked(entry.content, near))
-                        so_far.note_all(chunk.entries, (own.digests.last,))
+                        so_far.note_all(map(Head.of, chunk.entries), (own.digests.last,))
                     digests = (own.digests.last,)
                 if looked_up:
                     names = (entry.name for entry in chunk.entries)
@@ -134,7 +135,7 @@ class _SoFar:
         self._wanted = wanted
         self._rows = rows
 
-    def note(self, entries: Iterable[Entry], digests: Iterable[Digest], told: Told) -> None:
+    def note(self, entries: Iterable[Entry | Head], digests: Iterable[Digest], told: Told) -> None:
         """Take the next members in."""
         self.total.update(told.lines)
         if self._rows.tell():
@@ -152,9 +153,9 @@ class _SoFar:
         far = {name: self.far[name] for name in beyond if name in self.far}
         return {**near, **far} if far else near
 
-    def note_all(self, entries: Iterable[Entry], digests: Iterable[Digest]) -> None:
+    def note_all(self, heads: Iterable[Head], digests: Iterable[Digest]) -> None:
         """Take members in that may be many."""
-        pairs = zip(entries, digests, strict=True)
+        pairs = zip(heads, digests, strict=True)
         while some := list(islice(pairs, _TOGETHER)):
             these, those = [pair[0] for pair in some], [pair[1] for pair in some]
             self.note(these, those, tell(these, those))

@@ -20,6 +20,7 @@ from envpack.model import (
     Disk,
     Edit,
     Entry,
+    Head,
     Inline,
     Leak,
     Member,
@@ -116,7 +117,7 @@ def read_all(
             return Chunk(entries, large=prepared)
         members.append(_noted(prepared, prepared.digest, root + entry.name, outcome))
         digests.append(prepared.digest)
-    chunk = Chunk(entries, members, digests, tell(entries, digests), outcome)
+    chunk = Chunk(entries, members, digests, tell(map(Head.of, entries), digests), outcome)
     return chunk if renderer is None or renderer.compresses else rendered(chunk, renderer)
 
 

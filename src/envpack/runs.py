@@ -222,7 +222,7 @@ class Keeper:
 
     def _names(self, run: Run) -> str:
         """Return a key of all but the contents."""
-        return _hashed(f"{entry.name}\0{entry.executable}" for entry in run)
+        return _hashed(f"{name}\0{executable}" for name, executable, _ in run.heads())
 
     def _content_of(self, entry: Entry, digest: Digest) -> str:
         """Return what a key is made of for the content, and for a link because of its size."""
