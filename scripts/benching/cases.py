@@ -142,6 +142,7 @@ def zip_files(scene: Scene) -> Iterator[Case]:
     case.contestants = [
         Contestant("envpack", scene.pack(".zip", "--no-cache")),
         Contestant("zip -r -y", "zip -q -r -y {out}.zip ."),
+        *bare("zip", scene.tree),
     ]
     faster(scene.bench.compete(case, scene.tree), "zip -r -y", 4.7, 1.0)
     yield case
