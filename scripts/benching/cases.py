@@ -186,10 +186,7 @@ def start(scene: Scene) -> Iterator[Case]:
         Contestant("envpack --version", "envpack --version"),
         Contestant("envpack pack --help", "envpack pack --help"),
     ]
-    few = scene.bench.rounds
-    scene.bench.rounds = few * STARTS
-    scene.bench.compete(case, scene.tree)
-    scene.bench.rounds = few
+    scene.bench.compete(case, scene.tree, scene.bench.rounds * STARTS)
     for one in case.contestants[1:]:
         over = (one.median().cpu - case.contestants[0].median().cpu) * 1000
         _goal(case, f"{one.name}: CPU over Python's", "<= 120 ms", over, over <= 120, " ms")
@@ -211,7 +208,7 @@ def unpacking(scene: Scene) -> Iterator[Case]:
     """Measure how `tar` unpacks envpack's archive, and its own of the same tree.
 
     In memory where there is room: on a disk the file system's state of the moment decides, and the
-    same archive takes 8 s or 13.
+    same archive took 5 s or 13.
     """
     own, theirs = scene.path("own.tar.gz"), scene.path("theirs.tar.gz")
     scene.bench.measured(f"envpack pack {scene.env} -q -o {{out}} --no-cache", own, scene.tree)
@@ -229,12 +226,10 @@ def unpacking(scene: Scene) -> Iterator[Case]:
         Contestant("envpack's archive", f"tar -xzf {own} -C {into}", anew),
         Contestant("tar's archive", f"tar -xzf {theirs} -C {into}", anew),
     ]
-    few = scene.bench.rounds
-    scene.bench.rounds = few if scene.quick else few * UNPACKINGS
+    rounds = scene.bench.rounds * (1 if scene.quick else UNPACKINGS)
     try:
-        scene.bench.compete(case, scene.tree)
+        scene.bench.compete(case, scene.tree, rounds)
     finally:
-        scene.bench.rounds = few
         shutil.rmtree(holder)
     os.unlink(own)
     os.unlink(theirs)
@@ -276,9 +271,7 @@ def _peaks(scene: Scene, case: Case, env: str, name: str) -> dict[str, int]:
     }
     own = Case(f"memory {name}", name)
     own.contestants = [Contestant(f"envpack {word}, {name}", text) for word, text in packs.items()]
-    few, scene.bench.rounds = scene.bench.rounds, 1
-    scene.bench.compete(own, scene.tree)
-    scene.bench.rounds = few
+    scene.bench.compete(own, scene.tree, 1)
     case.contestants += own.contestants
     shutil.rmtree(env)
     shutil.rmtree(cache)
@@ -302,9 +295,7 @@ def growth(scene: Scene) -> Iterator[Case]:
                 Contestant("venv-pack", f"venv-pack -q -p {env} -o {{out}}.tar.gz"),
             ]
             _once(scene, cached)
-            few, scene.bench.rounds = scene.bench.rounds, 1
-            yield scene.bench.compete(case, scene.tree)
-            scene.bench.rounds = few
+            yield scene.bench.compete(case, scene.tree, 1)
             shutil.rmtree(env)
             shutil.rmtree(cache)
             say(f"{case.name}: done")
@@ -319,9 +310,7 @@ def levels(scene: Scene) -> Iterator[Case]:
             case.contestants.append(
                 Contestant(f"envpack {suffix} {level}", scene.pack(f".{suffix}", options))
             )
-    few, scene.bench.rounds = scene.bench.rounds, 1
-    scene.bench.compete(case, scene.tree)
-    scene.bench.rounds = few
+    scene.bench.compete(case, scene.tree, 1)
     yield case
 
 

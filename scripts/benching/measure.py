@@ -107,11 +107,15 @@ class Bench:
         self.notes.append(text)
         say(text)
 
-    def compete(self, case: Case, tree: str) -> Case:
-        """Run all in turns, in the folder `tree`; one that fails is out, and named."""
+    def compete(self, case: Case, tree: str, rounds: int | None = None) -> Case:
+        """Run all in turns, in the folder `tree`; one that fails is out, and named.
+
+        There are the bench's `rounds`, unless others are given.
+        """
+        rounds = rounds or self.rounds
         out = os.path.join(self.work, f"out-{case.name.replace(' ', '-')}")
-        for number in range(self.rounds):
-            say(f"{case.name}: round {number + 1} of {self.rounds}, {len(case.contestants)} turns")
+        for number in range(rounds):
+            say(f"{case.name}: round {number + 1} of {rounds}, {len(case.contestants)} turns")
             for one in tuple(case.contestants):
                 try:
                     one.before()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from envpack.distributions import Distribution
-from envpack.entries import SHARED, Batch, Piece, below, size_of
+from envpack.entries import SHARED, Batch, Piece, below, prefix_of, size_of
 from envpack.errors import SourceFault
 from envpack.model import Alias, Clash, Content, Disk, Entry, Inline, LeftOut, Reason
 from envpack.rows import LeftOuts, Row, packed, unpacked
@@ -145,11 +145,11 @@ class Draft:
         """
         if not files:
             return
-        if folder == "bin" or folder.startswith("bin/"):
+        prefix = prefix_of(folder)
+        if prefix.startswith("bin/"):
             files = [(row[0], True, *row[2:]) for row in files]
         key = _Key(place, origin)
         key = self._keys.setdefault(key, key)
-        prefix = f"{folder}/" if folder else ""
         taken = self._names_in(folder) if folder in self._pieces else {}
         for row in files:
             if row[0] in taken or prefix + row[0] in self._slots:
@@ -166,7 +166,7 @@ class Draft:
 
         A link to another file below `root` may become an alias of that.
         """
-        prefix = f"{folder}/" if folder else ""
+        prefix = prefix_of(folder)
         files: dict[tuple[Place, str], list[Row]] = {}
         for item, place in found:
             base = item.name.rpartition("/")[2]
@@ -205,7 +205,7 @@ class Draft:
             if (reason := why_out(name, slot.place.name)) is not None:
                 self.remove(name, reason)
         for folder, pieces in self._pieces.items():
-            prefix = f"{folder}/" if folder else ""
+            prefix = prefix_of(folder)
             for index, (key, piece) in enumerate(pieces):
                 left = []
                 for row in unpacked(piece.rows):
@@ -224,7 +224,7 @@ class Draft:
         Cheap where nearly all do.
         """
         own: set[str] = set()
-        for piece in self._pieces_at(place):
+        for piece in self._by_place().get(place, ()) if place else ():
             own.update(piece.names())
         for name in names:
             if name not in own and ((other := self.place(name)) is None or other != place):
@@ -236,7 +236,7 @@ class Draft:
 
     def leave_files(self, found: FoundFolder, reason: Reason) -> None:
         """Note the regular files of a folder as left out."""
-        self.left_out.extend(f"{found.name}/" if found.name else "", found.files, reason)
+        self.left_out.extend(prefix_of(found.name), found.files, reason)
 
     def note_outside(self, name: str, real: str) -> None:
         """Report a link whose target `real` is in none of the known places."""
@@ -255,14 +255,14 @@ class Draft:
         self._pieces[folder] = (*pieces[:index], (key, piece), *pieces[index + 1 :])
         self._at.clear()
 
-    def _pieces_at(self, place: Place | None) -> Sequence[Piece]:
-        """Return what is packed of a place, by folder."""
+    def _by_place(self) -> dict[Place, list[Piece]]:
+        """Return what is packed, by place and folder."""
         if not self._at:
             for folder in sorted(self._pieces):
                 for key, piece in self._pieces[folder]:
                     if piece.files:
                         self._at.setdefault(key.place, []).append(piece)
-        return self._at.get(place, ()) if place else ()
+        return self._at
 
     def _names_in(self, folder: str) -> dict[str, int]:
         """Return in which piece of a folder its packed files are; the last few are at hand."""
@@ -320,10 +320,8 @@ class Draft:
         for slot in self._slots.values():
             slots.setdefault(slot.place, []).append(slot)
         batches = []
-        places = {
-            key.place for pieces in self._pieces.values() for key, piece in pieces if piece.files
-        }
-        for place in sorted({*places, *slots}):
+        pieces = self._by_place()
+        for place in sorted({*pieces, *slots}):
             run = "/".join((str(place.group), place.name, place.info))
             singles: list[Entry] = []
             last: list[tuple[int, str, Entry]] = []
@@ -336,7 +334,7 @@ class Draft:
                     last.append((rank, entry.name, entry))
             singles.sort(key=lambda entry: entry.name)
             behind = tuple(entry for _, _, entry in sorted(last, key=lambda item: item[:2]))
-            batches.append(Batch(run, tuple(self._pieces_at(place)), tuple(singles), behind))
+            batches.append(Batch(run, tuple(pieces.get(place, ())), tuple(singles), behind))
         return tuple(batches)
 
     def _settled(self, slot: _Slot, run: str) -> Entry:

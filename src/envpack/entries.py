@@ -68,6 +68,11 @@ def below(root: str, folder: str) -> str:
     return f"{root}/{folder}" if folder else root
 
 
+def prefix_of(folder: str) -> str:
+    """Return what comes before the base names in a folder, "" for the root's."""
+    return f"{folder}/" if folder else ""
+
+
 class Piece(NamedTuple):
     """Regular files of one folder of the archive, which lie in one folder of this machine.
 
@@ -90,17 +95,17 @@ class Piece(NamedTuple):
 
     def names(self) -> Iterator[str]:
         """Yield the names."""
-        prefix = f"{self.folder}/" if self.folder else ""
+        prefix = prefix_of(self.folder)
         return (prefix + row[0] for row in unpacked(self.rows))
 
     def heads(self) -> Iterator[Head]:
         """Yield the heads of the entries."""
-        prefix = f"{self.folder}/" if self.folder else ""
+        prefix = prefix_of(self.folder)
         return (Head(prefix + row[0], row[1], alias=False) for row in unpacked(self.rows))
 
     def natives(self) -> Iterator[tuple[str, str]]:
         """Yield the name and path of each that may be native code: executables, and `.so` files."""
-        prefix = f"{self.folder}/" if self.folder else ""
+        prefix = prefix_of(self.folder)
         source = f"{self.source}/"
         for row in unpacked(self.rows):
             if row[1] or SHARED in row[0]:
@@ -113,7 +118,7 @@ class Piece(NamedTuple):
 
     def entries(self, run: str = "") -> Iterator[Entry]:
         """Make the entries, in the order of their rows."""
-        prefix = f"{self.folder}/" if self.folder else ""
+        prefix = prefix_of(self.folder)
         source = f"{self.source}/"
         for base, executable, size, mtime_ns, path, *identity in unpacked(self.rows):
             disk = Disk(path or source + base, size, mtime_ns, tuple(identity))

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from envpack.distributions import Distribution, RecordRow, distributions_in
 from envpack.draft import INTERPRETER, REST, Draft, Place, disk_at, name_below, place_of
 from envpack.editable import Replacement
+from envpack.entries import prefix_of
 from envpack.environment import Environment
 from envpack.errors import SourceFault
 from envpack.model import Entry, Inline, LeftOut, Package, Reason
@@ -21,6 +22,7 @@ from envpack.owners import Owners
 from envpack.record_entries import add_record, add_records, is_record
 from envpack.records import Record, names_local_path, without_credentials
 from envpack.select import (
+    CACHED,
     environment_reason,
     interpreter_reason,
     is_bytecode,
@@ -111,7 +113,7 @@ def _why_out(
     if found.kind != "file":
         return Reason.DANGLING if found.kind == "dangling" else Reason.SPECIAL
     inside = found.name.startswith(interpreter.site_packages + "/")
-    if "__pycache__/" not in found.name and (inside or owner is not None):
+    if CACHED not in found.name and (inside or owner is not None):
         if not environment.system_site:
             return Reason.BASE_SITE_PACKAGES if inside else Reason.BASE_SCRIPT
         return Reason.SHADOWED if owner is not None and owner.name in shadowing else None
@@ -191,7 +193,7 @@ def _of_environment(
 ) -> Iterator[tuple[Found, Place]]:
     """Yield the files of a folder that go into the folder `place`, and note the others."""
     site_packages = environment.site_packages
-    prefix = f"{place}/" if place else ""
+    prefix = prefix_of(place)
     for found in folder.found():
         name = prefix + found.name.rpartition("/")[2]
         if isinstance(found, FoundDirectoryLink):

@@ -9,8 +9,7 @@ from envpack.distributions import Distribution
 from envpack.draft import RECORD, Draft, Place, place_of
 from envpack.model import Entry, Inline, LeftOut, Reason
 from envpack.records import Record
-
-_CACHED = "__pycache__/"
+from envpack.select import CACHED
 
 
 def add_records(
@@ -48,7 +47,7 @@ def settle_records(draft: Draft, records: Sequence[Record]) -> None:
                 continue
             if row.name is not None and elsewhere[row.name] is not None:
                 beyond.add(row.name)
-            elif row.name != record.name and row.name not in left and _CACHED not in row.path:
+            elif row.name != record.name and row.name not in left and CACHED not in row.path:
                 draft.left_out.append(LeftOut(row.name or row.path, Reason.MISSING))
         if place is not None:
             text = "\0".join(row.path for row in rows).encode("utf-8", "surrogateescape")

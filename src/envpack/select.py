@@ -18,7 +18,7 @@ _VENV_MODULES = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _OBJECT = re.compile(r"lib/python[^/]+/config-[^/]*/[^/]*\.o$")
 
 
-_CACHED = "__pycache__/"
+CACHED = "__pycache__/"
 _METADATA = (".dist-info", ".egg-info")
 
 
@@ -43,7 +43,7 @@ def excluded(name: str, filters: Sequence[Filter], *, out: bool = False) -> bool
 
 def is_bytecode(folder: str) -> bool:
     """Say whether nothing but bytecode belongs in a folder, so that all of it stays out."""
-    return _CACHED in f"{folder}/"
+    return CACHED in f"{folder}/"
 
 
 def is_plain(site_packages: str, folder: str) -> bool:
@@ -60,7 +60,7 @@ def environment_reason(site_packages: str, name: str) -> Reason | None:
 
     `name` is relative to the environment's root, and so is `site_packages`, which ends in a slash.
     """
-    if _CACHED in name:
+    if CACHED in name:
         return Reason.BYTECODE
     if name.startswith(site_packages):
         if name[len(site_packages) :] in _VENV_MODULES:
@@ -94,7 +94,7 @@ def interpreter_reason(interpreter: Interpreter, name: str) -> Reason | None:
     `name` is relative to the prefix. A prefix that uv manages holds Python alone; any other may be
     shared with other software, so there only Python's own files are taken.
     """
-    if _CACHED in name:
+    if CACHED in name:
         return Reason.BYTECODE
     if name == f"{interpreter.stdlib}/EXTERNALLY-MANAGED":
         return Reason.EXTERNALLY_MANAGED

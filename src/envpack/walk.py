@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
+from envpack.entries import prefix_of
 from envpack.errors import SourceFault
 from envpack.rows import Row
 
@@ -56,7 +57,7 @@ class FoundFolder(NamedTuple):
 
     def found(self) -> Iterator[Found | FoundDirectoryLink]:
         """Yield all of it, files first."""
-        prefix = f"{self.name}/" if self.name else ""
+        prefix = prefix_of(self.name)
         for base, executable, size, mtime_ns, _, *identity in self.files:
             yield Found(
                 prefix + base,
@@ -96,7 +97,7 @@ def _entered(
     files: list[Row] = []
     others: list[Found | FoundDirectoryLink] = []
     below: list[tuple[str, str, tuple[_Key, ...]]] = []
-    prefix = f"{name}/" if name else ""
+    prefix = prefix_of(name)
     for item in _listed(path):
         base = item.name
         if base in passed:
