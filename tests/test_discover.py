@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from envpack import interpreter
+from envpack.editable_hooks import outside
 from envpack.environment import discover
 from envpack.errors import EnvironmentFault, EnvpackError, UnsupportedBase
-from tests.trees import elf, make_environment, make_prefix, write
+from envpack.interpreter import interpreter_at
+from envpack.plan import make_plan
+from tests.trees import FakeEnvironment, elf, make_environment, make_prefix, write
 
 
 def test_describes_a_managed_environment(tmp_path: Path) -> None:
@@ -138,12 +142,56 @@ def test_refuses_other_systems_by_the_executable(tmp_path: Path, magic: bytes, w
 
 
 def test_refuses_the_system_python() -> None:
-    """`/usr` holds the whole system, not just Python."""
-    from envpack.interpreter import interpreter_at
-
+    """`/usr` holds the whole system, not just Python; the hint names each way out."""
     for prefix in ("/usr", "/usr/local"):
-        with pytest.raises(UnsupportedBase, match="the system's own"):
+        with pytest.raises(UnsupportedBase, match="the system's own") as caught:
             interpreter_at(f"{prefix}/bin/python3.12", f"{prefix}/bin", "3.12")
+        hint = caught.value.hint or ""
+        assert all(f"`{way}`" in hint for way in ("uv sync --managed-python", "--no-python"))
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEnvironment:
+    """An environment on a Python that lies in a prefix with much else, as `/usr` is one."""
+    fake = make_environment(tmp_path)
+    prefixes = frozenset({str(fake.prefix), str(fake.prefix.parent)})
+    monkeypatch.setattr(interpreter, "SHARED", prefixes)
+    return fake
+
+
+def test_a_shared_prefix_is_taken_where_it_is_not_packed(shared: FakeEnvironment) -> None:
+    """Without its Python an environment on the system's is like any other, conda's too."""
+    with pytest.raises(UnsupportedBase, match="the system's own"):
+        discover(str(shared.root))
+    found = discover(str(shared.root), packed=False).interpreter
+    assert (found.prefix, found.minor) == (str(shared.prefix), "3.12")
+    (shared.prefix / "conda-meta").mkdir()
+    assert discover(str(shared.root), packed=False).interpreter == found
+
+
+def test_a_path_below_a_shared_prefix_is_not_the_python_s(shared: FakeEnvironment) -> None:
+    """Nothing in `/usr` is moved into the archive, looked for in it, or taken for packed."""
+    environment = discover(str(shared.root), packed=False)
+    plan = make_plan(environment, (), mtime=0, starter="")
+    assert environment.interpreter.places == ()
+    assert {move.old for move in plan.moves} == {str(shared.root), f"{shared.root}/lib64"}
+    assert str(shared.prefix) not in plan.needles
+    assert outside(environment, [f"{shared.prefix}/share"]) == [f"{shared.prefix}/share"]
+
+
+def test_a_shared_folder_is_no_spelling_of_a_prefix(shared: FakeEnvironment) -> None:
+    """`home = /usr/bin`, where a Python elsewhere is linked, does not make `/usr` its prefix."""
+    own = make_prefix(shared.root.parent / "own")
+    executable, home = str(own / "bin/python3.12"), str(shared.prefix / "bin")
+    assert interpreter_at(executable, home, "3.12").places == (str(own),)
+
+
+def test_a_standard_library_in_lib64_is_taken_where_it_is_not_packed(tmp_path: Path) -> None:
+    """Fedora's environments hold their packages where all others do."""
+    prefix = make_prefix(tmp_path / "fedora")
+    (prefix / "lib64").mkdir()
+    (prefix / "lib/python3.12").rename(prefix / "lib64/python3.12")
+    assert discover(str(base(tmp_path, prefix)), packed=False).interpreter.minor == "3.12"
 
 
 def test_refuses_other_implementations(tmp_path: Path) -> None:

@@ -190,8 +190,7 @@ def _egg_version(code: str, stem: str) -> str:
 
 def outside(environment: Environment, paths: Iterable[str]) -> list[str]:
     """Return those of `paths` that lie neither in the environment nor in its interpreter."""
-    interpreter = environment.interpreter
-    roots = (environment.root, *environment.spellings, interpreter.prefix, *interpreter.spellings)
+    roots = (environment.root, *environment.spellings, *environment.interpreter.places)
     return [path for path in paths if not any(lies_in(path, root) for root in roots)]
 
 

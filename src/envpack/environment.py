@@ -11,7 +11,7 @@ import tomllib
 from typing import NamedTuple
 
 from envpack.errors import EnvironmentFault, UnsupportedBase
-from envpack.interpreter import Interpreter, interpreter_at
+from envpack.interpreter import SHARED, Interpreter, interpreter_at
 from envpack.target import target_of
 
 _ANEW = "make it anew: `uv venv --clear` and `uv sync`"
@@ -47,12 +47,14 @@ class Environment(NamedTuple):
         return self.interpreter.site_packages
 
 
-def discover(path: str, python: str | None = None) -> Environment:
+def discover(path: str, python: str | None = None, *, packed: bool = True) -> Environment:
     """Describe the environment at `path`.
 
     `python` is the real path of an executable to take in place of the one it was made on, which
-    may be gone. Raises EnvironmentFault if there is no environment, or if it was moved or lost its
-    interpreter, and UnsupportedBase if its interpreter is of a kind that is not packed.
+    may be gone. `packed` says that the interpreter is to be packed too: without, it may be one that
+    shares its prefix with others, such as the system's. Raises EnvironmentFault if there is no
+    environment, or if it was moved or lost its interpreter, and UnsupportedBase if its interpreter
+    is of a kind that is not supported.
     """
     root = os.path.realpath(path)
     if not os.path.isdir(root):
@@ -82,9 +84,10 @@ def discover(path: str, python: str | None = None) -> Environment:
     version_info = config.get("version_info", config.get("version", ""))
     former: tuple[str, ...] = ()
     if python is None:
-        interpreter = _interpreter(_base_executable(root, home, path), home, version_info)
+        executable = _base_executable(root, home, path)
+        interpreter = _interpreter(executable, home, version_info, packed=packed)
     else:
-        interpreter = _interpreter(python, os.path.dirname(python), "")
+        interpreter = _interpreter(python, os.path.dirname(python), "", packed=packed)
         former = _former(root, home, interpreter)
         _check_replacement(root, home, version_info, interpreter, path)
         if any(os.path.realpath(prefix) != interpreter.prefix for prefix in former):
@@ -106,9 +109,9 @@ def discover(path: str, python: str | None = None) -> Environment:
     )
 
 
-def _interpreter(executable: str, home: str, version_info: str) -> Interpreter:
+def _interpreter(executable: str, home: str, version_info: str, *, packed: bool) -> Interpreter:
     try:
-        return interpreter_at(executable, home, version_info)
+        return interpreter_at(executable, home, version_info, packed=packed)
     except OSError as error:
         raise EnvironmentFault(
             f"cannot read the interpreter `{executable}`: {error.strerror}"
@@ -122,7 +125,7 @@ def _former(root: str, home: str, interpreter: Interpreter) -> tuple[str, ...]:
     if os.path.dirname(real) != os.path.join(root, "bin"):
         folders.add(os.path.dirname(real))
     prefixes = {os.path.dirname(each) if each.endswith("/bin") else each for each in folders}
-    return tuple(sorted(prefixes - {interpreter.prefix, *interpreter.spellings, "/", "/usr"}))
+    return tuple(sorted(prefixes - {interpreter.prefix, *interpreter.spellings} - SHARED))
 
 
 def _check_replacement(

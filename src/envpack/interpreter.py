@@ -13,8 +13,11 @@ from typing import NamedTuple
 from envpack.errors import UnsupportedBase
 from envpack.target import Target, is_static, target_of
 
-_WAY_OUT = "make the environment anew on a Python that uv manages: `uv sync --managed-python`"
-_SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
+SHARED = frozenset({"/", "/usr", "/usr/local"})
+"""Prefixes that hold much else: that a path is below one says nothing of the Python there."""
+
+_ANEW = "make the environment anew on a Python that uv manages: `uv sync --managed-python`"
+_WAY_OUT = f"{_ANEW}; or name another with `--python`, or pack none with `--no-python`"
 # <implementation>-<version>-<os>-<arch>-<libc>, how uv names the directory of a Python it installed
 _MANAGED_NAME = re.compile(r"(cpython|pypy|graalpy)-\d+\.\d+\.\d+[a-z0-9]*(\+[a-z]+)?-\w+-\w+-\w+")
 _STDLIB = re.compile(r"python(\d+\.\d+)")
@@ -50,32 +53,42 @@ class Interpreter(NamedTuple):
         """The site-packages directory, relative to the prefix."""
         return f"{self.stdlib}/site-packages"
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The paths below which all is this Python's; none where it shares its prefix."""
+        return () if self.prefix in SHARED else (self.prefix, *self.spellings)
 
-def interpreter_at(executable: str, home: str, version_info: str) -> Interpreter:
+
+def interpreter_at(
+    executable: str, home: str, version_info: str, *, packed: bool = True
+) -> Interpreter:
     """Describe the CPython whose real executable is `executable`.
 
     `home` is pyvenv.cfg's spelling of the executable's directory, `version_info` its idea of the
-    version, possibly just "3.12". Raises UnsupportedBase for a kind that is not packed, OSError if
+    version, possibly just "3.12". `packed` says that its files are to go into an archive, which
+    more kinds are not fit for. Raises UnsupportedBase for a kind that is not supported, OSError if
     the interpreter cannot be read.
     """
     prefix = os.path.dirname(os.path.dirname(executable))
     name = os.path.basename(executable)
     _refuse_foreign(prefix, name, executable)
+    if packed:
+        _refuse_shared(prefix)
     target = target_of(executable)
     if target is None or target.os != "linux":
         what = {"macos": "macOS", "windows": "Windows"}.get(target.os if target else "", "unknown")
         raise UnsupportedBase(
             f"`{executable}` is a Python for {what} systems; only Linux is packed"
         )
-    if is_static(executable):
+    if packed and is_static(executable):
         raise UnsupportedBase(
             f"`{executable}` is linked statically, so it cannot load extension modules",
             hint=_WAY_OUT,
         )
     minor = _minor_of(prefix, name, version_info)
-    _refuse_shape(prefix, minor)
+    _refuse_shape(prefix, minor, packed=packed)
     spelled = os.path.dirname(home) if os.path.basename(home) == "bin" else home
-    spellings = tuple(sorted({spelled, os.path.realpath(spelled)} - {prefix}))
+    spellings = tuple(sorted({spelled, os.path.realpath(spelled)} - {prefix} - SHARED))
     return Interpreter(
         prefix=prefix,
         spellings=spellings,
@@ -89,22 +102,24 @@ def interpreter_at(executable: str, home: str, version_info: str) -> Interpreter
 
 
 def _refuse_foreign(prefix: str, name: str, executable: str) -> None:
-    """Refuse what is no CPython in a prefix of its own."""
+    """Refuse what is no CPython, or not one that a POSIX environment is made on."""
     if name.startswith("pypy") or "graalpy" in name:
-        raise UnsupportedBase(
-            f"`{executable}` is not CPython; only CPython is packed", hint=_WAY_OUT
-        )
-    if os.path.isdir(os.path.join(prefix, "conda-meta")):
-        raise UnsupportedBase(
-            f"the base interpreter belongs to the conda environment `{prefix}`",
-            hint=f"{_WAY_OUT}, or use conda-pack for conda environments",
-        )
+        raise UnsupportedBase(f"`{executable}` is not CPython; only CPython is packed", hint=_ANEW)
     if ".framework/" in prefix + "/":
         raise UnsupportedBase(
             f"the base interpreter is the macOS framework `{prefix}`; only Linux is packed",
             hint=_WAY_OUT,
         )
-    if prefix in _SYSTEM_PREFIXES:
+
+
+def _refuse_shared(prefix: str) -> None:
+    """Refuse prefixes that hold much else than a Python."""
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
+        raise UnsupportedBase(
+            f"the base interpreter belongs to the conda environment `{prefix}`",
+            hint=f"{_WAY_OUT}; for conda environments there is conda-pack",
+        )
+    if prefix in SHARED:
         raise UnsupportedBase(
             f"the base interpreter is the system's own, in `{prefix}` with much else",
             hint=_WAY_OUT,
@@ -117,12 +132,12 @@ def _minor_of(prefix: str, name: str, version_info: str) -> str:
         if named[2]:
             raise UnsupportedBase(
                 f"`{prefix}` is a free-threaded Python {named[1]}, which is not packed yet",
-                hint=_WAY_OUT,
+                hint=_ANEW,
             )
         if named[3]:
             raise UnsupportedBase(
                 f"`{prefix}` is a debug build of Python {named[1]}, which is not packed yet",
-                hint=_WAY_OUT,
+                hint=_ANEW,
             )
         return named[1]
     if told := re.match(r"\d+\.\d+", version_info):
@@ -135,7 +150,7 @@ def _minor_of(prefix: str, name: str, version_info: str) -> str:
     raise UnsupportedBase(f"cannot tell the Python version of `{prefix}`", hint=_WAY_OUT)
 
 
-def _refuse_shape(prefix: str, minor: str) -> None:
+def _refuse_shape(prefix: str, minor: str, *, packed: bool) -> None:
     """Refuse prefixes whose standard library is not in lib/python3.N."""
     stdlib = os.path.join(prefix, "lib", f"python{minor}")
     if os.path.isfile(os.path.join(stdlib, "os.py")):
@@ -143,8 +158,10 @@ def _refuse_shape(prefix: str, minor: str) -> None:
     if os.path.isdir(os.path.join(prefix, "lib", f"python{minor}t")):
         raise UnsupportedBase(
             f"`{prefix}` is a free-threaded Python {minor}, which is not packed yet",
-            hint=_WAY_OUT,
+            hint=_ANEW,
         )
+    if not packed:
+        return
     if os.path.isfile(os.path.join(prefix, "lib64", f"python{minor}", "os.py")):
         raise UnsupportedBase(
             f"`{prefix}` keeps its standard library in lib64, which is not packed yet",

@@ -102,7 +102,8 @@ def pack(
         target_python=target_python,
     )
     uv = _once(Uv.find)
-    environment = discover(os.fspath(env), executable_of(word, uv) if word else None)
+    named = executable_of(word, uv) if word else None
+    environment = discover(os.fspath(env), named, packed=not no_python)
     dists = distributions_in(environment.root, environment.site_packages)
     target = options.output or default_output(environment, dists, options.kind)
     if not dry_run:

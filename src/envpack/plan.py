@@ -58,7 +58,7 @@ def make_plan(
     """
     interpreter = environment.interpreter
     folder = environment.site_packages
-    draft = Draft((environment.root, interpreter.prefix), cache_dir)
+    draft = Draft((environment.root, *interpreter.places[:1]), cache_dir)
     packages: list[Package] = []
     records: list[Record] = []
     if starter is None:
@@ -145,7 +145,7 @@ def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tup
     """Return the build machine's directories that are in the archive, the longest first."""
     interpreter = environment.interpreter
     roots = (environment.root, *environment.spellings)
-    prefixes = (interpreter.prefix, *interpreter.spellings, *environment.former)
+    prefixes = (*interpreter.places, *environment.former)
     moves = {Move(old, "") for old in (*roots, *prefixes)}
     moves |= {Move(f"{root}/lib64", "lib") for root in roots}
     moves |= {move for replacement in replacements for move in replacement.moves}
@@ -155,8 +155,7 @@ def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tup
 def _needles(environment: Environment, replacements: Sequence[Replacement]) -> tuple[str, ...]:
     """Return the build machine's directories whose paths must not be found in the archive."""
     interpreter = environment.interpreter
-    paths = {environment.root, *environment.spellings, interpreter.prefix, *interpreter.spellings}
-    paths |= set(environment.former)
+    paths = {environment.root, *environment.spellings, *interpreter.places, *environment.former}
     paths |= {needle for replacement in replacements for needle in replacement.needles}
     if environment.project is not None:
         paths.add(environment.project.root)

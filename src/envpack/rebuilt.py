@@ -83,7 +83,7 @@ def installed_in(path: str) -> tuple[Environment, tuple[Installed, ...]]:
     Raises EnvironmentFault, EditableFault for editable installs, and SourceFault for what cannot
     be read or has no RECORD.
     """
-    environment = discover(path)
+    environment = discover(path, packed=False)
     found = distributions_in(environment.root, environment.site_packages)
     editable = [dist.name for dist in found if dist.editable]
     if editable:
