@@ -89,7 +89,6 @@ def test_gathered(pieces: list[bytes], block: int) -> None:
     assert all(0 < len(each) <= block for each in blocks[-1:])
 
 
-@settings(deadline=None)
 @given(content, st.integers(1, 70_000), st.integers(1, 9))
 def test_stream_of_any_blocks(data: bytes, block: int, level: int) -> None:
     """Blocks of any length, at any level, are one deflate stream of the data, within its bound."""
@@ -102,7 +101,7 @@ def test_stream_of_any_blocks(data: bytes, block: int, level: int) -> None:
     assert len(packed) <= deflate.bound(len(data), block)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(content, st.integers(1, 70_000))
 def test_one_gzip_member(data: bytes, block: int) -> None:
     """A gzip file is one member whose checksum and size any reader accepts."""
@@ -115,7 +114,7 @@ def test_one_gzip_member(data: bytes, block: int) -> None:
     assert engine.unused_data == b""
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(content, st.integers(500, 70_000))
 def test_same_bytes_for_any_jobs(data: bytes, block: int) -> None:
     """The number of workers does not change a byte."""

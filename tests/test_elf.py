@@ -531,7 +531,7 @@ damage = st.lists(
 @given(st.sampled_from(NAMES), damage)
 @example("needed.so", [(32, b"\xff" * 8)])
 @example("needed.so", [(54, b"\0\0\xff\xff")])
-@settings(max_examples=1000, deadline=2000)
+@settings(max_examples=1000)
 def test_damage_is_harmless(name: str, changes: list[tuple[int, bytes]]) -> None:
     """Whatever bytes change: no exception, no endless loop, and edits that fit the file."""
     data = bytearray(fixture(name))
@@ -573,7 +573,6 @@ parts = st.sampled_from(
 
 
 @given(st.lists(parts, min_size=1, max_size=5), st.booleans(), st.sampled_from("<>"))
-@settings(deadline=None)
 def test_edits_reach_a_fixed_point(path: list[str], wide: bool, order: str) -> None:
     """Edited once, a file is right; no build path is left in it if there was room."""
     data = synthetic(rpath=":".join(path), wide=wide, order=order, orphan="x" * 99)

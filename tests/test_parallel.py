@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from envpack.parallel import Pool
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     costs=st.lists(st.integers(0, 40), max_size=60),
     jobs=st.integers(1, 4),
