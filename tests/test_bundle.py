@@ -161,9 +161,9 @@ def test_a_newer_bundle(plum: Path, bundled: Path, tmp_path: Path) -> None:
         (["--platform", "all"], 2, "error: a bundle is for platforms by name\n"),
         (["-o", "{tmp}/no/p.run"], 1, "error: the folder `{tmp}/no` does not exist\n"
          "hint: make it first\n"),
-        (["--project", "{tmp}"], 1, "error: no project in `{tmp}`: neither it nor a folder above"
-         " has a pyproject.toml\nhint: run this in a project, or name a requirements file with"
-         " -r\n"),
+        (["--project", "{tmp}"], 1, "error: `{tmp}` has no pyproject.toml, so it is no project\n"),
+        (["--project", "{tmp}/x"], 1,
+         "error: there is no folder `{tmp}/x`, so no project is there\n"),
     ],
 )  # fmt: skip
 def test_refused(
@@ -214,7 +214,7 @@ def test_a_python_that_cannot_be_unpacked_there(
 ) -> None:
     """gzip and tar are all that the far side has."""
     archive = company_archive(tmp_path / "python.tar.zst", f"{PYTHON}.9")
-    assert run(["bundle", "--no-uv", "--python-archive", str(archive)]) == 1
+    assert run(["bundle", "-q", "--no-uv", "--python-archive", str(archive)]) == 1
     assert capsys.readouterr().err == (
         "error: `python.tar.zst` cannot be unpacked there by gzip and tar\n"
         "hint: a bundle takes a Python as tar.gz or tar\n"

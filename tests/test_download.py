@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from packaging.pylock import Pylock
 from envpack.builds import BuildFault
 from envpack.downloading import download
 from envpack.errors import FetchFault, OutputFault, ProjectFault, UsageError
-from envpack.lock import Scope
+from envpack.lock import Scope, find_lock
 from envpack.platforms import current
 from envpack.uv import UvFault
 from tests.index_server import Fault, IndexServer
@@ -241,8 +242,32 @@ def test_git(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_no_project(tmp_path: Path) -> None:
     """Without a pyproject.toml there is nothing to download."""
-    with pytest.raises(ProjectFault, match="no project in"):
+    with pytest.raises(ProjectFault, match=r"has no pyproject\.toml, so it is no project$"):
         download(tmp_path / "D", project=tmp_path)
+
+
+def test_a_project_above_is_found_from_here_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is named is meant itself: a slip of the pen must not take the project above."""
+    (project / "docs").mkdir()
+    (project / "file").touch()
+    monkeypatch.chdir(project / "docs")
+    assert find_lock(".").project == find_lock("./").project == str(project)
+    for named, words in (
+        ("nope", "there is no folder `nope`, so no project is there"),
+        ("", "there is no folder ``, so no project is there"),
+        ("../file", "`../file` is no folder, so no project is there"),
+        ("../docs", f"`../docs` has no pyproject.toml, so it is no project; `{project}` above"),
+    ):
+        with pytest.raises(ProjectFault, match=f"^{re.escape(words)}"):
+            find_lock(named)
+
+
+def test_a_member_that_is_named_has_the_workspace_s_lock(project: Path) -> None:
+    """The lock of a workspace lies above its members."""
+    found = find_lock(str(project / "member"))
+    assert (found.project, found.root) == (str(project / "member"), str(project))
 
 
 def test_no_lock(tmp_path: Path) -> None:

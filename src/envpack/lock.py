@@ -105,14 +105,12 @@ class Locked:
 
 
 def find_lock(directory: str) -> LockFile:
-    """Find the project of `directory` and its lock; raises ProjectFault if one is missing."""
-    start = os.path.realpath(directory)
-    project = _nearest(start, "pyproject.toml")
-    if project is None:
-        raise ProjectFault(
-            f"no project in `{directory}`: neither it nor a folder above has a pyproject.toml",
-            hint="run this in a project, or name a requirements file with -r",
-        )
+    """Find the project of `directory` and its lock; raises ProjectFault if one is missing.
+
+    Only from the folder that everything starts in, ".", is a project looked for further up: one
+    that was named is meant itself.
+    """
+    project = _project_at(directory)
     root = _nearest(project, "uv.lock")
     if root is None:
         raise ProjectFault(f"`{project}` has no uv.lock", hint="make it: `uv lock`")
@@ -243,6 +241,27 @@ def read_toml(path: str) -> dict[str, Any]:
         raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectFault(f"`{path}` is no TOML: {error}") from error
+
+
+def _project_at(directory: str) -> str:
+    """Return the real path of the folder whose pyproject.toml is meant by `directory`."""
+    if not os.path.isdir(directory):
+        there = os.path.lexists(directory)
+        what = f"`{directory}` is no folder" if there else f"there is no folder `{directory}`"
+        raise ProjectFault(f"{what}, so no project is there")
+    start = os.path.realpath(directory)
+    project = _nearest(start, "pyproject.toml")
+    if os.path.normpath(directory) == os.curdir:
+        if project is not None:
+            return project
+        raise ProjectFault(
+            "there is no project here: neither this folder nor one above has a pyproject.toml",
+            hint="run this in a project, or name its folder with --project",
+        )
+    if project != start:
+        also = f"; `{project}` above it has one" if project else ""
+        raise ProjectFault(f"`{directory}` has no pyproject.toml, so it is no project{also}")
+    return start
 
 
 def _nearest(start: str, name: str) -> str | None:

@@ -72,12 +72,11 @@ def pack(
     take back in, files by their names in the archive, in order; `destination` is a key of
     `presets.PRESETS`, whose filters come first. `bundle_libs` says which shared libraries of this
     machine go in: those that others lack, all but the C library's, or none. `compile` adds
-    bytecode, which a dry run does not show; None leaves it to the destination. A dry run that is
-    `deep` reads all files, for edits, leaks and digest. `mtime` is every member's, in seconds since
-    the epoch. `python` is an executable, a prefix or a request of uv's for the Python that goes in
-    place of the environment's own; with `no_python` none goes in, and `target_python` is what the
-    archive looks for first. What a `cache` has is not compressed again. The bytes written depend on
-    the environment and these options alone, not on `jobs`, the cache, the time or the place.
+    bytecode, which a dry run does not show; None leaves it to the destination. A `deep` dry run
+    reads all files. `mtime` is every member's, in seconds since the epoch. `python` is a path or a
+    request of uv's for the Python to pack; with `no_python` none is, and `target_python` is what
+    the archive looks for first. What a `cache` has is not compressed again. The bytes depend on
+    the environment and these options, not on `jobs`, the cache, the time or the place.
 
     Raises EnvpackError, FindingError if `strict` found something; then there is no output.
     """
@@ -102,8 +101,8 @@ def pack(
         target_python=target_python,
     )
     uv = _once(Uv.find)
-    named = executable_of(word, uv) if word else None
-    environment = discover(os.fspath(env), named, packed=not no_python)
+    word = executable_of(word, uv) if word else None
+    environment = discover(os.fspath(env), word, packed=not no_python)
     dists = distributions_in(environment.root, environment.site_packages)
     target = options.output or default_output(environment, dists, options.kind)
     if not dry_run:

@@ -78,6 +78,7 @@ def test_packs_the_project_of_the_current_directory(fake: FakeEnvironment, call:
     assert (
         tidy(err)
         == """\
+packing 20 files, <size>
 Packed .venv into my-shop-1.2-linux-x86_64-gnu.tar.gz
   platform  linux-x86_64-gnu
   python    CPython 3.12.1 (managed by uv, build 20240107)
@@ -314,7 +315,8 @@ def test_strict_fails_on_a_leak_and_leaves_nothing(fake: FakeEnvironment, call: 
     fake.add("etc/tool.conf", f"data = {fake.root}/share\n")
     code, out, err = call("pack", "--strict", "-o", "env.tar.gz")
     assert (code, out) == (3, "")
-    assert err == (
+    assert tidy(err) == (
+        "packing 21 files, <size>\n"
         "  `etc/tool.conf` still names `<tmp>/project`\n"
         "  `etc/tool.conf` still names `<tmp>/project/.venv`\n"
         "error: not packed, as --strict was given: `etc/tool.conf` still names `<tmp>/project`,"
@@ -334,16 +336,50 @@ def test_strict_holds_for_a_dry_run(fake: FakeEnvironment, call: Call, tmp_path:
     assert call("pack", "--dry-run", "-q").code == 0
 
 
-def test_a_full_stdout_is_one_sentence(fake: FakeEnvironment) -> None:
-    """The archive is there; its name could not be printed."""
-    words = [sys.executable, "-m", "envpack", "pack", "-q", "-o", "env.tar"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env
-        )
-    assert done.returncode == 1
-    assert done.stderr == "error: cannot print the result: No space left on device\n"
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell's lines in which $ENVPACK is the command."""
+    path = os.pathsep.join(path for path in sys.path if path)
+    env = {**os.environ, "PYTHONPATH": path, "ENVPACK": f"{sys.executable} -m envpack"}
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "why"), [(">/dev/full", "No space left on device"), (">&-", "stdout is closed")]
+)
+def test_a_name_that_cannot_be_printed(fake: FakeEnvironment, end: str, why: str) -> None:
+    """One sentence says so, and that the archive is there all the same."""
+    done = shell(f"$ENVPACK pack -q -o env.tar {end}", fake.project)
+    also = "`env.tar` is finished and stays"
+    assert (done.returncode, done.stderr) == (1, f"error: cannot print the result: {why}; {also}\n")
+    with tarfile.open(fake.project / "env.tar") as archive:
+        assert "bin/python" in archive.getnames()
+
+
+def test_a_reader_that_went_away_is_no_failure(fake: FakeEnvironment) -> None:
+    """`| head` wants no more: the archive is there, and the exit code says so."""
+    script = """
+        { $ENVPACK pack -v -o env.tar; echo $? >code; } 2>&1 | true
+        { $ENVPACK pack -f -q -o env.tar; echo $? >>code; } | true
+        { $ENVPACK --help; echo $? >>code; } | true
+        { $ENVPACK pack --json --dry-run; echo $? >>code; } | true
+        cat code
+    """
+    done = shell(script, fake.project)
+    assert (done.stdout, done.stderr) == ("0\n" * 4, "")
+    assert listing(fake.project) == [".venv", "code", "env.tar", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-", ">/dev/full 2>&-", "2>/dev/full"])
+def test_closed_files_change_nothing_else(fake: FakeEnvironment, closed: str) -> None:
+    """Whatever of the three files is missing, the archive is what it would be with them."""
+    assert shell("$ENVPACK pack -q -o good.tar", fake.project).returncode == 0
+    done = shell(f"$ENVPACK pack -v -o env.tar {closed}", fake.project)
+    assert done.returncode == (1 if ">/dev/full 2>&-" in closed else 0)
+    names = ("good.tar", "env.tar")
+    good, env = ((fake.project / name).read_bytes() for name in names)
+    assert env == good
 
 
 def test_strict_passes_a_clean_environment(fake: FakeEnvironment, call: Call) -> None:
@@ -464,7 +500,7 @@ def test_an_unreadable_file_is_refused(fake: FakeEnvironment) -> None:
     rights = "-dac_override,-dac_read_search"
     script = f"""
         code=0
-        setpriv --bounding-set={rights} --inh-caps={rights} sh -c "$ENVPACK pack -o x.tar.gz" ||
+        setpriv --bounding-set={rights} --inh-caps={rights} sh -c "$ENVPACK pack -q -o x.tar.gz" ||
             code=$?
         echo "$code"
     """
@@ -632,7 +668,7 @@ def test_the_version_and_help_are_short(call: Call) -> None:
     """Version on stdout; help names every option of pack."""
     code, out, _ = call("--version")
     assert code == 0
-    assert re.fullmatch(r"envpack \d+\.\d+\.\d+\n", out)
+    assert re.fullmatch(r"envpack \d+\.\d+\.\d+(\.dev\d+(\+g[0-9a-f]{10})?)?\n", out)
     assert "--with-uv" in call("pack", "--help").out
 
 
@@ -656,8 +692,8 @@ def test_a_library_found_nowhere(call: Call, fake: FakeEnvironment, tmp_path: Pa
     (fake.project / "out.tar").unlink()
     result = call("pack", "-o", "out.tar", "--strict")
     assert (result.code, result.out) == (3, "")
-    assert result.err == (
-        f"  `{SITE}/own.so` wants `libgone.so.1`, found nowhere\n"
+    assert tidy(result.err) == (
+        f"packing 21 files, <size>\n  `{SITE}/own.so` wants `libgone.so.1`, found nowhere\n"
         f"error: not packed, as --strict was given: `{SITE}/own.so` wants `libgone.so.1`, found"
         " nowhere\n"
     )

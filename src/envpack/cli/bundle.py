@@ -90,7 +90,7 @@ def bundle(
             del options[name]
         _show(bundling.preview(output, **options), as_json=as_json, quiet=quiet)
         return
-    progress = console.Progress(quiet=quiet or as_json, verbose=verbose, verb="bundling")
+    progress = console.Progress(quiet=quiet or as_json, verb="bundling")
     try:
         report = bundling.bundle(output, listener=progress, **options)
     finally:

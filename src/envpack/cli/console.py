@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +17,12 @@ import click
 if TYPE_CHECKING:
     from envpack.acquired import Lacking
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+class Unprintable(Exception):
+    """stdout takes no more; the text says why, and what was made all the same."""
 
 
 def failure(message: str, hint: str | None) -> None:
@@ -22,6 +30,24 @@ def failure(message: str, hint: str | None) -> None:
     _labelled("error", "red", message)
     if hint:
         _labelled("hint", "cyan", hint)
+
+
+def fault(error: Exception, version: str, variable: str) -> None:
+    """Print that envpack itself is at fault, where, and what shows more."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]
+    place = own[-1] if own else frames[-1]
+    where = f"{os.path.relpath(place.filename, _PACKAGE) if own else place.filename}:{place.lineno}"
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    failure(
+        f"this is a fault of envpack: {what} ({where}, envpack {version})",
+        f"please report it, with what you typed; {variable}=1 shows the traceback",
+    )
+
+
+def trace(error: Exception) -> None:
+    """Print a traceback."""
+    talk("".join(traceback.format_exception(error)).splitlines())
 
 
 def warning(message: str) -> None:
@@ -32,9 +58,30 @@ def warning(message: str) -> None:
 def _labelled(label: str, colour: str, message: str) -> None:
     """Print a sentence behind its label, in colour on a terminal unless NO_COLOR is set."""
     styled = click.style(label, fg=colour, bold=True)
-    click.echo(
-        f"{styled}: {message}", err=True, color=False if os.environ.get("NO_COLOR") else None
-    )
+    _tell(f"{styled}: {message}", color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _tell(text: str, *, color: bool | None = None) -> None:
+    """Print to stderr; who reads it no more misses it, and nothing else changes."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True, color=color)
+
+
+def _print(text: str, made: str | None = None) -> None:
+    """Print to stdout; `made` is what is there if that fails.
+
+    A reader that went away wanted no more, as with `| head`: that is no failure.
+    """
+    also = f"; `{made}` is finished and stays" if made else ""
+    if sys.stdout is None:
+        raise Unprintable(f"cannot print the result: stdout is closed{also}")
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        give_up_stdout()
+    except OSError as error:
+        give_up_stdout()
+        raise Unprintable(f"cannot print the result: {error.strerror or error}{also}") from error
 
 
 def lacking(found: Iterable[Lacking]) -> None:
@@ -49,17 +96,17 @@ def lacking(found: Iterable[Lacking]) -> None:
 def talk(lines: Iterable[str]) -> None:
     """Print lines for a person."""
     for line in lines:
-        click.echo(line, err=True)
+        _tell(line)
 
 
-def data(text: str) -> None:
-    """Print one line for a program."""
-    click.echo(text)
+def data(text: str, made: str | None = None) -> None:
+    """Print one line for a program; raises Unprintable, which tells of what was `made`."""
+    _print(text, made)
 
 
-def document(value: dict[str, Any]) -> None:
-    """Print a JSON document."""
-    click.echo(json.dumps(value, indent=2))
+def document(value: dict[str, Any], made: str | None = None) -> None:
+    """Print a JSON document; raises Unprintable, which tells of what was `made`."""
+    _print(json.dumps(value, indent=2), made)
 
 
 class Report(Protocol):
@@ -86,7 +133,7 @@ def conclude(
     `lines` are made only if they are printed.
     """
     if as_json:
-        document(report.to_json())
+        document(report.to_json(), result)
         return
     if not quiet:
         talk(lines())
@@ -95,14 +142,33 @@ def conclude(
             warning(sentence)
         talk(after)
     if result is not None:
-        data(result)
+        data(result, result)
 
 
 def give_up_stdout() -> None:
     """Send what is still in stdout's buffer nowhere, or Python fails once more when it exits."""
+    if sys.stdout is None:
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def stdout_is_broken() -> bool:
+    """Say whether stdout did not take what was printed last, and give it up if so."""
+    if sys.stdout is None:
+        return True
+    try:
+        sys.stdout.flush()
+    except OSError:
+        broken = True
+    else:
+        poll = select.poll()  # nothing is left to flush where Python does not buffer
+        poll.register(sys.stdout.fileno(), 0)
+        broken = any(event & select.POLLERR for _, event in poll.poll(0))
+    if broken:
+        give_up_stdout()
+    return broken
 
 
 def counted(number: int, noun: str) -> str:
@@ -119,46 +185,75 @@ def human(size: int) -> str:
 
 
 class Progress:
-    """A progress bar on a terminal; nothing where stderr is a file or a pipe.
+    """How far a command has come: one live display on a terminal, plain lines elsewhere.
 
-    Also what a pack is told to say while it runs: always with `verbose`, never with `quiet`.
+    The display has a bar while bytes are counted, and what goes on is said above it. `quiet` keeps
+    all of it away.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, verb: str = "packing") -> None:
+    def __init__(self, *, quiet: bool, verb: str = "packing") -> None:
         self._verb = verb
         self._quiet = quiet
-        self._verbose = verbose
-        self._bar: Any = None
+        self._live: Any = None
         self._task: Any = None
         self._next = 0.0
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        self._terminal = shown and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str) -> None:
-        """Print what is going on, if it may take a while or was asked for."""
-        if not self._quiet and (self._verbose or sys.stderr.isatty()):
-            click.echo(text, err=True)
+        """Print what is going on, above the bar, which rests until bytes are counted again."""
+        if self._quiet:
+            return
+        if self._live is None:
+            _tell(text)
+            return
+        self._live.update(self._task, visible=False)
+        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def planned(self, files: int, size: int) -> None:
-        """Start the bar."""
-        del files
-        if self._quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        """Begin to count bytes: of `files` files with `size` bytes in sum."""
+        if self._quiet or not size:
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-        columns = (TextColumn(self._verb), BarColumn(), DownloadColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(self._verb, total=size)
-        self._bar.start()
+        if not self._terminal:
+            _tell(f"{self._verb} {counted(files, 'file')}, {human(size)}")
+            return
+        if self._live is None:
+            self._live = _display(self._verb)
+            self._task = self._live.add_task(self._verb, total=size)
+            self._live.start()
+        self._live.reset(self._task, total=size, visible=True)
 
     def tick(self, files: int, size: int) -> None:
         """Move the bar, at most ten times a second."""
         del files
-        if self._bar is not None and (now := time.monotonic()) >= self._next:
+        if self._live is not None and (now := time.monotonic()) >= self._next:
             self._next = now + 0.1
-            self._bar.update(self._task, completed=size)
+            self._live.update(self._task, completed=size, visible=True)
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _display(verb: str) -> Any:
+    """Return the live display of a terminal, which rich draws."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(verb),
+        BarColumn(),
+        TaskProgressColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)

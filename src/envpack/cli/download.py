@@ -93,7 +93,7 @@ def download(
     scope = scope_of(options)
     if options["requirements"] and scope is not None:
         raise UsageError("a requirements file has no extras, groups or members to choose")
-    progress = console.Progress(quiet=quiet or as_json, verbose=verbose, verb="downloading")
+    progress = console.Progress(quiet=quiet or as_json, verb="downloading")
     try:
         report = downloading.download(
             folder, scope=scope, build=not no_build, listener=progress, **options

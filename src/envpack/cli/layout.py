@@ -106,7 +106,7 @@ def check(
     """
     from envpack.layout_check import check_layout
 
-    progress = console.Progress(quiet=quiet or as_json, verbose=False, verb="checking")
+    progress = console.Progress(quiet=quiet or as_json, verb="checking")
     try:
         report = check_layout(folder, projects=projects, jobs=jobs, listener=progress)
     finally:
@@ -164,7 +164,7 @@ def _make(
     inputs = ("projects", "requirements", "wheels", "environments")
     if update is None and not any(options[name] for name in inputs):
         options["projects"] = (".",)
-    progress = console.Progress(quiet=quiet or as_json, verbose=verbose, verb="laying out")
+    progress = console.Progress(quiet=quiet or as_json, verb="laying out")
     try:
         report = laying.layout(
             output or update or "",

@@ -155,7 +155,7 @@ def pack(
 
     if options["deep"] and not options["dry_run"]:
         raise UsageError("--deep says how much a dry run does, so it needs --dry-run")
-    progress = console.Progress(quiet=quiet or as_json, verbose=verbose)
+    progress = console.Progress(quiet=quiet or as_json)
     try:
         report = packing.pack(
             env or _default_env(),

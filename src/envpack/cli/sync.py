@@ -63,7 +63,7 @@ def sync(
         return
     if folder is None:
         raise UsageError("DIR is missing, the folder that `envpack download` filled")
-    progress = console.Progress(quiet=quiet or as_json, verbose=verbose)
+    progress = console.Progress(quiet=quiet or as_json or not verbose)
     report = syncing.sync(
         folder,
         project=project,
