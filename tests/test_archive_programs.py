@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -16,6 +15,7 @@ import pytest
 
 from envpack.archive import FORMATS, format_named
 from envpack.model import Format
+from tests.judges import needed
 from tests.test_formats import MTIME, expected, once, sample, tree
 
 TAR_FORMATS = [form for form in FORMATS if form.name.startswith("tar")]
@@ -30,8 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Format], Path
 
 def run(reason: str, *command: str | Path) -> str:
     """Run a program and return what it printed; skip, saying what was not checked, without it."""
-    if shutil.which(str(command[0])) is None:
-        pytest.skip(f"no `{command[0]}` on this machine, so not checked: {reason}")
+    needed(str(command[0]), reason)
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     done = subprocess.run(command, capture_output=True, check=False, env=env)
     assert done.returncode == 0, done.stderr.decode()
@@ -117,6 +116,7 @@ def test_compressed_tars_hold_the_plain_one(
 # Other programs
 
 
+@pytest.mark.smoke
 @each_tar
 @pytest.mark.parametrize("program", [("tar",), ("busybox", "tar")], ids=["gnu", "busybox"])
 def test_tar_programs(
@@ -136,6 +136,7 @@ def test_tar_programs(
         assert {line.split()[1] for line in owners} == {"0/0"}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("name", "command"),
     [

@@ -25,6 +25,7 @@ from tests.plum import PYPROJECT, PYTHON, git, uv
 from tests.test_python_archive import company_archive
 
 
+@pytest.mark.smoke
 def test_said(plum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The report, whole: what travels, and what stays home and why."""
     assert run(["bundle", "--no-python", "--no-uv", "-o", str(tmp_path / "p.run")]) == 0
@@ -55,6 +56,7 @@ def test_there(bundled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert uv(there, "run", "--locked", "main.py") == "plum\n"
 
 
+@pytest.mark.smoke
 def test_by_its_own_script(bundled: Path, tmp_path: Path) -> None:
     """The same by sh alone."""
     done = subprocess.run(

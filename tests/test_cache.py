@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import envpack
-from envpack import rows
+from envpack import reading, rows
 from envpack.cache import Cache, Usage
 from envpack.entries import Batch, Batches, EntryList, Piece
 from envpack.kept import Packed
@@ -192,14 +192,27 @@ def test_the_same_with_or_without(
     assert packed(fake, out, cache) == plain
 
 
-def test_a_warm_pack_reads_nothing(fake: FakeEnvironment, cache: Cache, tmp_path: Path) -> None:
+@pytest.mark.smoke
+def test_a_warm_pack_reads_nothing(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files that have not changed are not opened; a second environment shares what it can."""
     out = tmp_path / "env.tar.gz"
+    aged(fake)
     packed(fake, out, cache)
-    for path in fake.site.rglob("noise/*"):
-        path.chmod(0)
-    if os.geteuid():
-        assert packed(fake, out, cache)
+    opened: list[str] = []
+    real = reading._open
+
+    def noted(disk: Disk) -> int:
+        opened.append(disk.path)
+        return real(disk)
+
+    monkeypatch.setattr(reading, "_open", noted)
+    packed(fake, out, cache)
+    assert [path for path in opened if "/noise/" in path] == []
+    (fake.site / "noise/data.bin").touch()
+    packed(fake, out, cache)
+    assert [path for path in opened if "/noise/" in path]
     aged(fake)
     before = cache.usage().entries
     other = make_environment(tmp_path / "other")

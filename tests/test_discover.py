@@ -16,6 +16,7 @@ from envpack.plan import make_plan
 from tests.trees import FakeEnvironment, elf, make_environment, make_prefix, write
 
 
+@pytest.mark.smoke
 def test_describes_a_managed_environment(tmp_path: Path) -> None:
     """Version, target, build and the minor-version link are read without running anything."""
     fake = make_environment(tmp_path)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,11 +18,7 @@ from hypothesis import strategies as st
 from envpack.model import Edit, Move, Relocator
 from envpack.relocate._elf_read import Damaged, read
 from envpack.relocate.elf import ElfRelocator, _checked, sysv_hash
-
-if TYPE_CHECKING:
-    import lief
-else:
-    lief = pytest.importorskip("lief", exc_type=ImportError)
+from tests.judges import lief
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "elf"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if ".so" in path.name)
@@ -136,6 +132,7 @@ def test_claims_by_magic() -> None:
     assert not ELF.claims("lib/a.so", b"")
 
 
+@pytest.mark.smoke
 def test_rpath_with_room_becomes_relative() -> None:
     """A DT_RPATH is overwritten in place, and the build path leaves the file."""
     new, why = relocated("lib/x/rpath.so", fixture("rpath.so"))

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import lief
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from envpack.floor import (
     wanted,
 )
 from envpack.libraries import Need
+from tests.judges import lief
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "elf"
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if ".so" in path.name)
@@ -268,6 +268,7 @@ def test_musl_has_no_floor() -> None:
 versions = st.lists(st.integers(0, 60), min_size=1, max_size=4).map(lambda v: ".".join(map(str, v)))
 
 
+@pytest.mark.smoke
 @given(st.lists(versions, min_size=1, max_size=8), st.randoms())
 def test_the_order_of_files_does_not_matter(found: list[str], random: object) -> None:
     """The floor is at least what every file wants, and some file wants it, in any order."""

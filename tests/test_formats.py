@@ -224,6 +224,7 @@ def test_engines_are_imported_late() -> None:
 # What every format promises
 
 
+@pytest.mark.smoke
 @each_format
 def test_round_trip(form: Format, written: Callable[[Format], Path]) -> None:
     """Names, order, modes, contents and links come back as they went in."""
@@ -242,6 +243,7 @@ def test_round_trip(form: Format, written: Callable[[Format], Path]) -> None:
         assert list(found) == list(files)
 
 
+@pytest.mark.smoke
 @each_format
 def test_same_bytes_for_any_jobs_and_cuts(
     form: Format, written: Callable[[Format], Path], tmp_path: Path

@@ -200,6 +200,7 @@ def test_it_is_the_environment(bare: Path, tmp_path: Path, how: str) -> None:
     }
 
 
+@pytest.mark.smoke
 def test_spawned_processes(bare: Path) -> None:
     """multiprocessing starts its workers through the archive too."""
     script = write(

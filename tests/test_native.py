@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import lief
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +36,7 @@ from envpack.native_host import (
 from envpack.reading import spliced
 from envpack.relocate.elf import ElfRelocator
 from envpack.relocate.elf_add import edits_with, with_rpath
+from tests.judges import lief
 from tests.test_floor import FIXTURES, NAMES, Counting, elf
 
 AUTO, ALL, NONE = BundleLibs.AUTO, BundleLibs.ALL, BundleLibs.NONE

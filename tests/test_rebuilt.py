@@ -91,6 +91,7 @@ def rebuilt(root: Path, into: Path) -> dict[str, Installed]:
     return {one.name: one for one in found}
 
 
+@pytest.mark.smoke
 def test_an_environment_comes_back(env: Path, tmp_path: Path) -> None:
     """Wheels made of it install to the very same files, scripts, data and headers included."""
     found = rebuilt(env, tmp_path / "W")

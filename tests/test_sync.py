@@ -64,6 +64,7 @@ def far(
     assert side.bytes() == side.before
 
 
+@pytest.mark.smoke
 def test_plain_uv_accepts_it(far: Far) -> None:
     """`uv run` and `uv sync --locked` find everything in place, offline, and change nothing."""
     report = sync(far.folder, project=far.project)

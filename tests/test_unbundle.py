@@ -27,6 +27,7 @@ def there(bundled: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.smoke
 def test_uninstall_leaves_nothing(bundled: Path, there: Path, tmp_path: Path) -> None:
     """DIR is gone, with what Python wrote beside the sources."""
     (there / "__pycache__").mkdir()

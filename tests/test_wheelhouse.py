@@ -90,6 +90,7 @@ files = st.builds(
 )
 
 
+@pytest.mark.smoke
 @given(found=st.lists(files, unique_by=lambda file: file.path))
 def test_record_is_read_back(found: list[Stored], tmp_path_factory: pytest.TempPathFactory) -> None:
     """envpack.json gives back what was written."""

@@ -74,6 +74,7 @@ def test_no_color_is_honoured(no_color: str, coloured: bool) -> None:
     assert ("\x1b[" in text) is coloured
 
 
+@pytest.mark.smoke
 def test_one_display_for_all_of_a_command() -> None:
     """Each line stands above the bar and stays; no bar stays, however many stages there were."""
     code = """
@@ -145,6 +146,7 @@ def broken(error: Exception) -> object:
     return pack
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "error", [TypeError("no `filter`\nhere"), RecursionError("deep"), KeyError("x"), MemoryError()]
 )

@@ -57,6 +57,7 @@ def call(
     return call
 
 
+@pytest.mark.smoke
 def test_download(call: Call) -> None:
     """One line says what came, and stdout has the folder."""
     result = call("download", "-o", "../D", "--platform", "linux")

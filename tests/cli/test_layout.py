@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from envpack.platforms import platforms_named
 from tests.cli.test_download import Call, call
 from tests.shop import MINOR
@@ -15,6 +17,7 @@ __all__ = ["call"]
 PLAIN = ("--no-python", "--no-uv", "--no-seed", "--platform", "linux")
 
 
+@pytest.mark.smoke
 def test_layout(call: Call, tmp_path: Path) -> None:
     """A line that says what is there, and the folder on stdout; then that nothing is new."""
     done = call("layout", "-o", str(tmp_path / "L"), *PLAIN)

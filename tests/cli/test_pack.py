@@ -20,6 +20,7 @@ import pytest
 
 from envpack.cli import run
 from envpack.presets import PRESETS
+from tests.judges import needed
 from tests.test_floor import elf as shared_object
 from tests.trees import FakeEnvironment, elf, make_environment, write
 
@@ -71,6 +72,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir())
 
 
+@pytest.mark.smoke
 def test_packs_the_project_of_the_current_directory(fake: FakeEnvironment, call: Call) -> None:
     """Without a word: .venv into <project>-<version>-<platform>.tar.gz, its name on stdout."""
     code, out, err = call("pack")
@@ -371,6 +373,7 @@ def test_a_reader_that_went_away_is_no_failure(fake: FakeEnvironment) -> None:
     assert listing(fake.project) == [".venv", "code", "env.tar", "pyproject.toml"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-", ">/dev/full 2>&-", "2>/dev/full"])
 def test_closed_files_change_nothing_else(fake: FakeEnvironment, closed: str) -> None:
     """Whatever of the three files is missing, the archive is what it would be with them."""
@@ -447,9 +450,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and drops righ
 
 def in_namespace(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a shell script in a mount namespace of its own; ENVPACK is the command line."""
-    command = shutil.which("unshare")
-    if command is None:
-        pytest.skip("needs unshare from util-linux")
+    command, what = needed("unshare", "a disk that is full or read-only"), "mounting one"
+    needed("mount", what), needed("setpriv", what)
+    tried = subprocess.run([command, "-m", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:  # as in a container without CAP_SYS_ADMIN
+        pytest.skip(f"no mount namespace may be made here: {tried.stderr.strip()}")
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -465,6 +470,7 @@ def in_namespace(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.smoke
 @needs_root
 @pytest.mark.parametrize("form", ["tar.gz", "tar.zst", "tar", "zip", "dir"])
 def test_a_full_disk_leaves_nothing(fake: FakeEnvironment, form: str) -> None:
@@ -493,6 +499,7 @@ def test_a_read_only_folder_is_refused(fake: FakeEnvironment) -> None:
     assert done.stderr == f"error: the folder `{fake.project}/fixed` is not writable\n"
 
 
+@pytest.mark.smoke
 @needs_root
 def test_an_unreadable_file_is_refused(fake: FakeEnvironment) -> None:
     """Root without the right to read everything stands for any user."""
@@ -664,6 +671,7 @@ def test_bytecode_that_only_a_destination_asks_for_may_be_missing(
     assert listing(fake.project) == [".venv", "pyproject.toml"]
 
 
+@pytest.mark.smoke
 def test_the_version_and_help_are_short(call: Call) -> None:
     """Version on stdout; help names every option of pack."""
     code, out, _ = call("--version")

@@ -98,6 +98,7 @@ class FreshMachine:
         command = [tool("bwrap"), "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
         command += [] if self.network else ["--unshare-net"]
         command += ["--ro-bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev"]
+        command += ["--perms", "1777", "--tmpfs", "/dev/shm"]
         for name in WRITABLE:
             command += ["--perms", "1777", "--tmpfs", f"/{name}"]
         command += ["--bind", str(self.folder), self.home]
