@@ -342,6 +342,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a shell's lines in which $ENVPACK is the command."""
     path = os.pathsep.join(path for path in sys.path if path)
     env = {**os.environ, "PYTHONPATH": path, "ENVPACK": f"{sys.executable} -m envpack"}
+    env.pop("PYTHONUNBUFFERED", None)  # what stays in a buffer fails later
     return subprocess.run(
         ["sh", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False
     )

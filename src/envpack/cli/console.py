@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -10,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
@@ -63,8 +62,10 @@ def _labelled(label: str, colour: str, message: str) -> None:
 
 def _tell(text: str, *, color: bool | None = None) -> None:
     """Print to stderr; who reads it no more misses it, and nothing else changes."""
-    with contextlib.suppress(OSError):
+    try:
         click.echo(text, err=True, color=color)
+    except OSError:
+        _give_up(sys.stderr)
 
 
 def _print(text: str, made: str | None = None) -> None:
@@ -78,9 +79,9 @@ def _print(text: str, made: str | None = None) -> None:
     try:
         click.echo(text)
     except BrokenPipeError:
-        give_up_stdout()
+        _give_up(sys.stdout)
     except OSError as error:
-        give_up_stdout()
+        _give_up(sys.stdout)
         raise Unprintable(f"cannot print the result: {error.strerror or error}{also}") from error
 
 
@@ -145,13 +146,12 @@ def conclude(
         data(result, result)
 
 
-def give_up_stdout() -> None:
-    """Send what is still in stdout's buffer nowhere, or Python fails once more when it exits."""
-    if sys.stdout is None:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _give_up(stream: TextIO | None) -> None:
+    """Send what a stream still has nowhere, or Python fails once more when it exits."""
+    if stream is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def stdout_is_broken() -> bool:
@@ -167,7 +167,7 @@ def stdout_is_broken() -> bool:
         poll.register(sys.stdout.fileno(), 0)
         broken = any(event & select.POLLERR for _, event in poll.poll(0))
     if broken:
-        give_up_stdout()
+        _give_up(sys.stdout)
     return broken
 
 

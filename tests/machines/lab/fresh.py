@@ -16,7 +16,7 @@ from .cache import build_once
 from .roots import lay_out
 from .tools import call, clean_environment, tool
 
-RECIPE = "1"
+RECIPE = "2"
 SUITES = ("bookworm", "trixie", "sid")
 PYTHON = ("python3", "python3-pip")
 BARE = (*PYTHON, "dash", "coreutils", "tar", "gzip", "libc-bin")
@@ -28,6 +28,7 @@ SLIM = (
 )
 BASES = {"bare": BARE, "slim": SLIM, "git": (*SLIM, "git")}
 NETWORK = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs")
+SMALL = "/small"
 WRITABLE = ("home", "opt", "root", "run", "srv", "tmp", "var/tmp")
 SHOWN = ("PIP_", "UV_", "SSL_", "HTTP", "NO_PROXY", "http", "no_proxy", "REQUESTS_CA")
 # What a container's root has when it is not privileged: no CAP_SYS_ADMIN, so no mount and unshare.
@@ -49,7 +50,7 @@ def fresh_root(suite: str, base: str) -> Path:
         lay_out(sorted(packages(suite, base).glob("*.deb")), to)
         for name in NETWORK[:-1]:
             (to / name).touch()
-        for name in ("etc/ssl/certs", "var/tmp"):
+        for name in ("etc/ssl/certs", "var/tmp", SMALL[1:]):
             (to / name).mkdir(parents=True, exist_ok=True)
 
     return build_once(f"fresh-{suite}-{base}-{RECIPE}", build)
@@ -57,7 +58,7 @@ def fresh_root(suite: str, base: str) -> Path:
 
 def packages(suite: str, base: str) -> Path:
     """Return the folder of the `.deb` files, downloaded once."""
-    key = f"debs-fresh-{suite}-{base}-{RECIPE}"
+    key = f"debs-fresh-{suite}-{base}-1"
     return build_once(key, lambda to: download(suite, BASES[base], to, closure=True))
 
 
@@ -66,13 +67,15 @@ class FreshMachine:
     """A fresh root with this machine's network, as a container's root or as an ordinary user.
 
     `folder` is the home of who works there, and stays between runs; the root itself cannot be
-    written to. `binds` maps further paths inside to paths here, for reading.
+    written to. `binds` maps further paths inside to paths here, for reading; the folders `hidden`
+    are empty. `/small` has room for a megabyte.
     """
 
     root: Path
     folder: Path
     as_root: bool
     binds: Mapping[str, Path] = field(default_factory=dict)
+    hidden: Sequence[str] = ()
     network: bool = True
 
     @property
@@ -101,6 +104,9 @@ class FreshMachine:
         command += ["--perms", "1777", "--tmpfs", "/dev/shm"]
         for name in WRITABLE:
             command += ["--perms", "1777", "--tmpfs", f"/{name}"]
+        command += ["--perms", "1777", "--size", "1000000", "--tmpfs", SMALL]
+        for name in self.hidden:
+            command += ["--tmpfs", name]
         command += ["--bind", str(self.folder), self.home]
         for name in NETWORK:
             if os.path.exists(f"/{name}"):
