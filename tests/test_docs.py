@@ -72,7 +72,9 @@ def own_arguments(words: list[str]) -> list[str] | None:
     """Return the arguments of a call of envpack, None for any other program."""
     if words[0] == "envpack":
         return words[1:]
-    return words[2:] if words[:2] == ["uvx", "uv-envpack"] else None
+    if words[:2] == ["uvx", "--from"] and "uv-envpack" in words:
+        return words[words.index("uv-envpack") + 1 :]
+    return None
 
 
 def first_cells(page: Path) -> set[str]:
@@ -216,7 +218,7 @@ def test_commands_are_understood(page: Path) -> None:
 
 def test_a_wrong_command_would_be_found() -> None:
     """The check above fails for an option that does not exist."""
-    (words,) = calls("VAR=1 uvx uv-envpack pack --nonsense")
+    (words,) = calls("VAR=1 uvx --from . uv-envpack pack --nonsense")
     arguments = own_arguments(words)
     assert arguments == ["pack", "--nonsense"]
     top = cli.make_context("envpack", list(arguments))
@@ -228,7 +230,7 @@ def test_a_wrong_command_would_be_found() -> None:
 
 def is_runnable(words: list[str]) -> bool:
     """Say whether a call needs neither a network nor a lock."""
-    return words[0] in RUNNABLE and words[:2] not in LOCKED
+    return words == ["cd", ".."] or (words[0] in RUNNABLE and words[:2] not in LOCKED)
 
 
 FLOWS = {
@@ -252,7 +254,7 @@ def test_the_flows_are_found() -> None:
 def test_flows_work_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     """What a page packs and unpacks, in a project; each folder that comes out has a real Python."""
     flow = FLOWS[page]
-    programs = {words[0] for line in flow for words in calls(line)} - {"envpack"}
+    programs = {words[0] for line in flow for words in calls(line)} - {"cd", "envpack"}
     programs |= {"zstd"} if any("--zstd" in line for line in flow) else set()
     if missing := sorted(program for program in programs if shutil.which(program) is None):
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -267,6 +269,8 @@ def test_flows_work_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": str(tmp_path),
     }
+    places = (fake.project, fake.project.parent)
+    before = {path for place in places for path in place.iterdir()}
     script = "\n".join(flow)
     done = subprocess.run(
         ["sh", "-euc", script],
@@ -277,7 +281,8 @@ def test_flows_work_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    folders = [path for path in fake.project.iterdir() if path.is_dir() and path != fake.root]
+    after = {path for place in places for path in place.iterdir()}
+    folders = [path for path in after - before if path.is_dir()]
     if any("tar -x" in line or "unzip" in line for line in flow):
         assert folders
     for folder in folders:

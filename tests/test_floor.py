@@ -317,7 +317,7 @@ def test_a_floor_above_every_release() -> None:
 @pytest.mark.parametrize(
     ("glibc", "some"),
     [
-        ("2.17", {"Debian 8", "RHEL 7", "Ubuntu 14.04", "Amazon Linux 1"}),
+        ("2.17", {"Debian 8", "RHEL 7", "Ubuntu 14.04", "Amazon Linux 1", "Fedora 19"}),
         ("2.31", {"Debian 11", "RHEL 9", "Ubuntu 20.04", "SLES 15 SP3"}),
         ("2.34", {"Debian 12", "RHEL 9", "Ubuntu 21.10", "Fedora 35", "Amazon Linux 2023"}),
         ("2.36", {"Debian 12", "RHEL 10", "Ubuntu 22.10", "Fedora 37"}),

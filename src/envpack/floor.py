@@ -36,7 +36,8 @@ _MARKS = {"GLIBC_ABI_DT_RELR": "2.36"}
 
 # Each release and its glibc, oldest first. Read in Debian's own packages, in the analysis behind
 # manylinux (mayeut/pep600_compliance), in glibc-2.28-39.fc29, and for SLES in its images; Leap
-# 15.6 is made of SLES 15 SP6. A release that is not listed counts as the next one.
+# 15.6 is made of SLES 15 SP6. A release that is not listed counts as the next one: of Fedora before
+# 29 only the first with 2.17 is there, which most interpreters and wheels want.
 _RELEASES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Debian",
@@ -77,6 +78,7 @@ _RELEASES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Fedora",
         (
+            ("19", "2.17"),
             ("29", "2.28"),
             ("30", "2.29"),
             ("32", "2.31"),

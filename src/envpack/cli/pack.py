@@ -147,8 +147,10 @@ def pack(
 ) -> None:
     """Pack the environment ENV, with its Python, into one archive that runs anywhere.
 
-    ENV is a folder with a pyvenv.cfg, .venv by default, then $VIRTUAL_ENV. The archive needs no
-    Python, no network and no unpack step on the machine it is unpacked on, in any folder.
+    ENV is a folder with a pyvenv.cfg: $UV_PROJECT_ENVIRONMENT, .venv or $VIRTUAL_ENV if it is not
+    named. What is installed there is packed, whatever uv.lock says: run `uv sync` first. The
+    archive needs no Python, no network and no unpack step on the machine it is unpacked on, in any
+    folder.
     """
     from envpack import packing
     from envpack.select import Filter
@@ -187,6 +189,9 @@ def pack(
 
 
 def _default_env() -> str:
+    """Return the environment that uv would take here, or else the one that is active."""
+    if named := os.environ.get("UV_PROJECT_ENVIRONMENT"):
+        return named
     if os.path.lexists(".venv"):
         return ".venv"
     return os.environ.get("VIRTUAL_ENV") or ".venv"
