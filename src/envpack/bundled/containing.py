@@ -30,7 +30,7 @@ def is_inside(name: object) -> bool:
 
 def outside(manifest: Dict[str, Any]) -> Iterator[str]:
     """Yield the names in a manifest that no file of a bundle can have."""
-    files = manifest["files"]
+    files = manifest.get("files", {})
     links = {name for name, told in files.items() if "link" in told}
     for name in files:
         parts = name.split("/")
@@ -39,8 +39,8 @@ def outside(manifest: Dict[str, Any]) -> Iterator[str]:
         is_text = isinstance(text, str) and text and "\0" not in text
         if not is_inside(name) or not links.isdisjoint(above) or not is_text:
             yield name
-    named = [manifest["root"], manifest["directory"], *manifest.get("joins", ())]
-    for target in manifest["targets"]:
+    named = [manifest.get("root", "."), manifest.get("directory", "."), *manifest.get("joins", ())]
+    for target in manifest.get("targets", ()):
         named += [target["uv"]] if "uv" in target else []
         named += [target["interpreter"]["key"]] if target.get("interpreter") else []
     yield from (str(name) for name in named if not is_inside(name))
