@@ -16,13 +16,13 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 
 from bench import CHECKOUT
 from benching.measure import BenchError, called, say
 from benching.trees import REFERENCE, reference, self_contained
+
 
 SMALL = ("numpy", "pandas", "requests")
 
@@ -36,10 +36,11 @@ def packed(env: str, work: str, name: str, *options: str) -> tuple[str, int, int
     archive, folder = os.path.join(work, f"{name}.tar.gz"), os.path.join(work, name)
     words = (sys.executable, "-m", "envpack", "pack", env, "-q", "-o", archive, *options)
     called(*words, environ={**os.environ, "PYTHONPATH": os.path.join(CHECKOUT, "src")})
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="tar")
-        size = sum(member.size for member in tar)
-    for path, _, _ in os.walk(folder):
+    os.mkdir(folder)
+    called("tar", "-xzf", archive, "-C", folder)
+    size = 0
+    for path, _, files in os.walk(folder):
+        size += sum(os.lstat(os.path.join(path, name)).st_size for name in files)
         os.chmod(path, 0o555)  # noqa: S103 - anybody may read it
     return folder, os.path.getsize(archive), size
 

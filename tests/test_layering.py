@@ -93,3 +93,64 @@ def test_modules_stay_small(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 80, node.name
+
+
+ROOT = SOURCE.parents[1]
+TEXTS = sorted(
+    path for folder in ("scripts", "src", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+LATER = {
+    "data_filter",
+    "tar_filter",
+    "fully_trusted_filter",
+    "extraction_filter",
+    "FilterError",
+    "ALLOW_MISSING",
+    "SetReparseDeferralEnabled",
+    "verify_generated_headers",
+}
+"""Names that came with patches of Python 3.11, so mypy knows them of all of it."""
+
+LATER_WORDS = {
+    "filter": {"extract", "extractall", "unpack_archive"},
+    "strict": {"getaddresses", "parseaddr"},
+}
+"""Likewise keywords, and the functions that have them."""
+
+READERS = {"archive/read.py", "rebuilt.py", "unbundling.py", "bundled/unzipped.py"}
+"""One reads archives, one writes wheels, two ask a zip for less than its members."""
+
+
+def later_in(path: Path) -> set[str]:
+    """Return what a file uses that Python 3.11.0 lacks, unless it asks whether it is there."""
+    text, found = path.read_text("utf-8"), set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr in LATER:
+            found.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            found |= {
+                f"{name}({word.arg}=)"
+                for word in node.keywords
+                if word.arg in LATER_WORDS and name in LATER_WORDS[word.arg]
+            }
+    asked = "hasattr(tarfile, " in text
+    return found - ({"fully_trusted_filter", "extraction_filter"} if asked else set())
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_newer_than_the_oldest_python(path: Path) -> None:
+    """Debian 12 has 3.11.2, without what later patches of 3.11 brought."""
+    assert not later_in(path)
+
+
+def test_archives_are_read_in_one_place() -> None:
+    """No other module opens those of others, whose damage and size it would have to know."""
+    found = {
+        path.relative_to(SOURCE).as_posix()
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Import)
+        and {alias.name for alias in node.names} & {"tarfile", "zipfile"}
+    }
+    assert found == READERS

@@ -128,10 +128,18 @@ def test_submodules(checkout: Path, tmp_path: Path) -> None:
         collected([str(tmp_path / "fresh")])
 
 
-def test_a_checkout_of_somebody_else(checkout: Path) -> None:
-    """git's distrust of other owners does not matter to reading."""
-    if os.getuid() != 0:
-        pytest.skip("only root gives files away")
-    for path in (checkout, checkout / ".git"):
-        os.chown(path, 4321, 4321)
-    assert "new.txt" in collected([str(checkout)]).files
+def test_links_that_end_elsewhere(tmp_path: Path) -> None:
+    """Where a link ends counts, and not what its text says: the far side refuses others."""
+    folder = grown(tmp_path / "p", "a/b/x", "y", "a/y")
+    (folder / "deep").symlink_to("a/b")
+    (folder / "good").symlink_to("deep/../y")
+    (folder / "away").symlink_to("deep/../../../p/../y")
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    (folder / "a/out").symlink_to("../up/../y")
+    (folder / "up").symlink_to(".")
+    (tmp_path / "y").write_text("not ours", encoding="utf-8")
+    found = collected([str(folder)])
+    assert [name for name, _ in found.links] == ["deep", "good"]
+    why = "it is a link to something that does not travel"
+    assert found.left_out == tuple((name, why) for name in ("a/out", "away", "one", "two", "up"))

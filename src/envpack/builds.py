@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from packaging.utils import parse_wheel_filename
 
+from envpack.archive.read import ArchiveFault
+from envpack.archive.unpack import unpack
 from envpack.editable_build import Project, build_wheel
 from envpack.editable_tree import files_below
 from envpack.errors import EnvpackError, ToolFault
@@ -177,13 +177,8 @@ def tree_digest(folder: str) -> str:
 def _unpacked(path: str, into: str) -> str:
     """Unpack a source archive and return its one top directory; raises BuildFault."""
     try:
-        if tarfile.is_tarfile(path):
-            with tarfile.open(path) as tar:
-                tar.extractall(into, filter="data")
-        else:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(into)  # noqa: S202 - zipfile drops what leads out
-        names = os.listdir(into)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise BuildFault(f"cannot unpack `{os.path.basename(path)}`: {error}") from error
+        unpack(path, into)
+    except ArchiveFault as fault:
+        raise BuildFault(str(fault)) from fault
+    names = os.listdir(into)
     return os.path.join(into, names[0]) if len(names) == 1 else into

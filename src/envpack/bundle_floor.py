@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from packaging.utils import parse_wheel_filename
 
+from envpack.archive.read import Stored as Member
 from envpack.archive.read import members
-from envpack.errors import ProjectFault
 from envpack.floor import Wanted, collect, wanted
 from envpack.platforms import Target
 from envpack.wheelhouse import WHEELS, Stored
@@ -85,47 +82,30 @@ def _is_for(wheel: str, target: Target) -> bool:
 
 
 def _size(wheel: str) -> int:
-    with _opened(wheel) as archive:
-        return sum(info.file_size for info in archive.infolist())
+    return sum(member.size for member in members(wheel))
 
 
-def _libraries(wheel: str) -> Iterator[tuple[str, Wanted]]:
-    with _opened(wheel) as archive:
-        for info in archive.infolist():
-            with archive.open(info) as file:
-                if file.read(4) != _MAGIC:
-                    continue
-            yield info.filename, wanted(archive.read(info))
+def _libraries(archive: str) -> Iterator[tuple[str, Wanted]]:
+    """Yield what an archive's files want of the loader."""
+    for member in members(archive):
+        if found := _wants(member):
+            yield member.name, found
 
 
-def _opened(wheel: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(wheel)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ProjectFault(f"cannot read `{wheel}`: {error}") from error
-
-
-def _interpreter(path: str) -> tuple[list[tuple[str, Wanted]], int]:
+def _interpreter(archive: str) -> tuple[list[tuple[str, Wanted]], int]:
     """Return what an interpreter's files want of the loader, and how large it is unpacked."""
-    from zstandard import ZstdError  # late: 17 ms that only this needs
-
     found, size = [], 0
-    try:
-        for member in members(path):
-            size += member.size
-            head = member.data.read(4)
-            if head == _MAGIC:
-                found.append((member.name, wanted(head + member.data.read())))
-    except (
-        OSError,
-        EOFError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        ZstdError,
-    ) as error:
-        raise ProjectFault(f"`{path}` is damaged: {error}") from error
+    for member in members(archive):
+        size += member.size
+        if want := _wants(member):
+            found.append((member.name, want))
     return found, size
+
+
+def _wants(member: Member) -> Wanted | None:
+    if member.data.read(4) != _MAGIC:
+        return None
+    return wanted(_MAGIC + member.data.read())
 
 
 def _wanted(found: Iterable[tuple[str, Wanted]]) -> Version | None:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-import zipfile
-import zlib
 from email.parser import BytesHeaderParser
 from email.policy import compat32
 
+from envpack.archive.read import members
 from envpack.errors import ProjectFault
 
 _WHEEL = re.compile(r"[^/]+\.dist-info/METADATA")
 _SDIST = re.compile(r"[^/]+/PKG-INFO")
-_DAMAGED = (OSError, EOFError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+_MOST = 16 << 20
+"""Bytes that core metadata may have; a long description comes to some hundred thousand."""
 
 
 def core_metadata(path: str) -> bytes:
@@ -25,13 +24,14 @@ def core_metadata(path: str) -> bytes:
 
     Raises ProjectFault for a damaged file, and for a wheel without it.
     """
-    try:
-        if path.endswith(".whl"):
-            return _of_wheel(path)
-        return _of_zip(path, _SDIST) if zipfile.is_zipfile(path) else _of_tar(path)
-    except _DAMAGED as error:
-        name = os.path.basename(path)
-        raise ProjectFault(f"`{name}` is damaged: {error}") from error
+    is_wheel = path.endswith(".whl")
+    wanted = _WHEEL if is_wheel else _SDIST
+    for member in members(path):
+        if member.link is None and wanted.fullmatch(member.name):
+            return member.whole(_MOST)
+    if is_wheel:
+        raise ProjectFault(f"`{os.path.basename(path)}` holds no METADATA, so it is no wheel")
+    return b""
 
 
 def fields(metadata: bytes) -> list[tuple[str, str]]:
@@ -43,24 +43,3 @@ def fields(metadata: bytes) -> list[tuple[str, str]]:
 def field(metadata: bytes, name: str) -> str:
     """Return one field of core metadata, "" without it."""
     return next((value for key, value in fields(metadata) if key == name), "")
-
-
-def _of_wheel(path: str) -> bytes:
-    data = _of_zip(path, _WHEEL)
-    if not data:
-        raise ProjectFault(f"`{os.path.basename(path)}` holds no METADATA, so it is no wheel")
-    return data
-
-
-def _of_zip(path: str, wanted: re.Pattern[str]) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        name = next((name for name in archive.namelist() if wanted.fullmatch(name)), None)
-        return archive.read(name) if name else b""
-
-
-def _of_tar(path: str) -> bytes:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if _SDIST.fullmatch(member.name) and (data := archive.extractfile(member)):
-                return data.read()
-    return b""

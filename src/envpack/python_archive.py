@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import IO, cast
 
 from envpack.archive.read import members
 from envpack.errors import ProjectFault, UsageError
@@ -26,6 +24,9 @@ _INSIDE = re.compile(r"[^/]+/(?:install/)?(?P<name>[^/]+(?:/.+)?)")
 _PATCHLEVEL = re.compile(r"(?i:include)/(?:python3\.\d+t?/)?patchlevel\.h")
 _EXECUTABLE = re.compile(r"bin/python3\.\d+t?|python(?:3\.\d+t?)?\.exe")
 _VERSION = re.compile(rb'^#\s*define\s+PY_VERSION\s+"(3\.\d+\.\d+\w*)', re.MULTILINE)
+_HEADER = 1 << 20
+"""Bytes that `patchlevel.h` may have; it has about 1300."""
+
 _FREE = re.compile(r"python3\.\d+t\b")
 _HINT = "it wants the shape of python-build-standalone's `install_only` archives"
 
@@ -68,27 +69,20 @@ def archives_in(paths: Iterable[str]) -> tuple[PythonArchive, ...]:
 
 def read_archive(path: str) -> PythonArchive:
     """Read the version and machine of the interpreter in one archive; raises ProjectFault."""
-    from zstandard import ZstdError  # late: 17 ms that only this needs
-
     if not path.endswith(SUFFIXES):
         raise ProjectFault(f"`{path}` is no archive that uv unpacks", hint=_HINT)
-    damaged = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError)
     version, target, free = "", None, False
-    try:
-        for member in members(path):
-            match = _INSIDE.fullmatch(member.name)
-            name = match["name"] if match else ""
-            if member.link is None and _PATCHLEVEL.fullmatch(name):
-                stated = _VERSION.search(member.data.read())
-                version = stated[1].decode() if stated else ""
-            elif member.link is None and _EXECUTABLE.fullmatch(name):
-                target = target or target_in(member.data)
-            free = free or _FREE.search(name) is not None
-            if version and target and target.os != "windows":  # there `t` is in a late name
-                break
-    except damaged as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ProjectFault(f"cannot read `{path}`: {reason}") from error
+    for member in members(path):
+        match = _INSIDE.fullmatch(member.name)
+        name = match["name"] if match else ""
+        if member.link is None and _PATCHLEVEL.fullmatch(name):
+            stated = _VERSION.search(member.whole(_HEADER))
+            version = stated[1].decode() if stated else ""
+        elif member.link is None and _EXECUTABLE.fullmatch(name):
+            target = target or target_in(cast("IO[bytes]", member.data))
+        free = free or _FREE.search(name) is not None
+        if version and target and target.os != "windows":  # there `t` is in a late name
+            break
     if not version or target is None:
         lack = "executable of a Python" if version else "`patchlevel.h` of a CPython"
         raise ProjectFault(f"`{path}` holds no {lack}", hint=_HINT)

@@ -10,16 +10,13 @@ import hashlib
 import os
 import posixpath
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 from envpack.archive.read import Stored as Member
 from envpack.archive.read import members
-from envpack.errors import OutputFault, ProjectFault
+from envpack.archive.unpack import Unpacker
 from envpack.layout_record import Made
-from envpack.model import LinkKind, Move
+from envpack.model import Link, LinkKind, Move
 from envpack.reading import spliced
 from envpack.relocate import relocator_for
 
@@ -37,27 +34,19 @@ Error=This Python is shared by many projects. Make an environment: `uv venv`.
 def unpack_python(archive: str, into: str) -> dict[str, Made]:
     """Unpack an interpreter into the folder `into`; return what is in it, by relative names.
 
-    Links that lead out of the tree are refused. Raises ProjectFault for a damaged archive, and
-    OutputFault.
+    Links that lead out of the tree are refused. Raises ArchiveFault for that and for a damaged
+    archive, and OutputFault.
     """
-    from zstandard import ZstdError  # late: 17 ms that few need
-
-    damaged = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError)
     found: dict[str, Made] = {}
-    try:
-        full = any(name.partition("/")[2].startswith("install/") for name in _names(archive))
+    full = any(name.partition("/")[2].startswith("install/") for name in _names(archive))
+    with Unpacker(archive, into) as unpacker:
         for member in members(archive):
-            name = _inside(member.name, full=full)
-            if name:
-                found[name] = _add(member, name, into, full=full)
+            if name := _inside(member.name, full=full):
+                found[name] = _add(member, name, unpacker, full=full)
         for name in list(found):
-            if match := re.fullmatch(r"(lib/python3\.\d+t?)/os\.py", name):
-                marker = f"{match[1]}/{_MARKER}"
-                found[marker] = _written(os.path.join(into, marker), _MANAGED.encode(), 0o644)
-    except damaged as error:
-        raise ProjectFault(f"`{os.path.basename(archive)}` is damaged: {error}") from error
-    except OSError as error:
-        raise OutputFault(f"cannot write `{into}`: {error.strerror or error}") from error
+            match = re.fullmatch(r"(lib/python3\.\d+t?)/os\.py", name)
+            if match and (marker := f"{match[1]}/{_MARKER}") not in found:
+                found[marker] = _written(marker, _MANAGED.encode(), unpacker, executable=False)
     return found
 
 
@@ -77,21 +66,15 @@ def _inside(name: str, *, full: bool) -> str:
     return "" if rest in {".", ".."} or rest.startswith(("../", "/")) else rest
 
 
-def _add(member: Member, name: str, into: str, *, full: bool) -> Made:
-    path = os.path.join(into, *name.split("/"))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+def _add(member: Member, name: str, unpacker: Unpacker, *, full: bool) -> Made:
     if member.link is None:
         data = _relocated(name, member.data.read())
-        return _written(path, data, 0o755 if member.mode & 0o100 else 0o644)
+        return _written(name, data, unpacker, executable=bool(member.mode & 0o100))
     if member.link.kind is LinkKind.SYMBOLIC:
-        leads = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.link.target))
-        if member.link.target.startswith("/") or leads.startswith("../"):
-            raise ProjectFault(f"the archive's link `{name}` leads out of it")
-        os.symlink(member.link.target, path)
+        unpacker.link(name, member.link)
         return Made(link=member.link.target)
-    source = os.path.join(into, *_inside(member.link.target, full=full).split("/"))
-    os.link(source, path, follow_symlinks=False)
-    return _told(path)
+    source = _inside(member.link.target, full=full)
+    return _told(unpacker.link(name, Link(LinkKind.HARD, source)))
 
 
 def _relocated(name: str, data: bytes) -> bytes:
@@ -102,11 +85,9 @@ def _relocated(name: str, data: bytes) -> bytes:
     return b"".join(spliced([data], edits)) if edits else data
 
 
-def _written(path: str, data: bytes, mode: int) -> Made:
-    with open(path, "xb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-    return Made(hashlib.sha256(data).hexdigest(), len(data), mode == 0o755)
+def _written(name: str, data: bytes, unpacker: Unpacker, *, executable: bool) -> Made:
+    unpacker.file(name, [data], executable=executable)
+    return Made(hashlib.sha256(data).hexdigest(), len(data), executable)
 
 
 def _told(path: str) -> Made:

@@ -82,13 +82,22 @@ def collected(
     for name, text in links.items():
         goal = os.path.normpath(os.path.join(os.path.dirname(name), text)).replace(os.sep, "/")
         inside = any(other == goal or other.startswith(f"{goal}/") for other in (*files, *links))
-        if os.path.isabs(text) or not inside:
+        if os.path.isabs(text) or not inside or not _stays(root, name):
             left_out[name] = "it is a link to something that does not travel"
         else:
             kept[name] = text
     return Sources(
         root, tuple(sorted(files)), tuple(sorted(kept.items())), tuple(sorted(left_out.items()))
     )
+
+
+def _stays(root: str, name: str) -> bool:
+    """Say whether a link ends below `root`, through whatever links it leads."""
+    top = os.path.realpath(root)
+    try:
+        return f"{os.path.realpath(os.path.join(top, name), strict=True)}/".startswith(f"{top}/")
+    except OSError:  # it leads to nothing, or in a circle
+        return False
 
 
 def _check_names(names: Iterable[str]) -> None:

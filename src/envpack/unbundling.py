@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import tarfile
 import zipfile
-import zlib
-from contextlib import suppress
 
-from envpack.archive.read import Stored, members
+from envpack.archive.read import ArchiveFault, members
+from envpack.archive.unpack import Unpacker
 from envpack.bundle_tree import END
 from envpack.bundled import install
 from envpack.bundled.placing import MANIFEST, OWN, Failed, read_manifest
 from envpack.bundled.windows import make_links
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
-from envpack.model import LinkKind
 
 _HEAD = 64 * 1024
-_CHUNK = 1 << 20
 
 
 class DamagedError(FindingError):
@@ -119,42 +115,16 @@ def _unpacked(path: str, start: int, tree: str, *, check: bool) -> str:
 
     That comes first: it says whether this machine is one that the bundle is for.
     """
-    from zstandard import ZstdError  # late: 17 ms that only this needs
-
-    os.mkdir(tree)
-    links: list[tuple[str, str]] = []
-    root = tree
+    root, own = tree, f"/{OWN}/"
     try:
-        for member in members(path, start):
-            own = f"/{OWN}/"
-            if root == tree and not member.name.startswith(own[1:]) and own in member.name:
-                root = os.path.join(tree, member.name.partition(own)[0])
-            place = _place(tree, member)
-            if member.link is not None:
-                links.append((place, member.link.target))
-                continue
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "xb") as file:
-                shutil.copyfileobj(member.data, file, _CHUNK)
-            os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
-            if place == os.path.join(root, OWN, MANIFEST) and not check:
-                install.Installer(root, read_manifest(root), None)
-    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError) as error:
-        raise DamagedError(f"`{path}` is damaged: {error}") from error
-    except OSError as error:
-        if error.errno is None:  # gzip's own
-            raise DamagedError(f"`{path}` is damaged: {error}") from error
-        raise
-    for place, text in links:  # after all files, so that none is written through one
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with suppress(FileExistsError):
-            os.symlink(text, place)
+        with Unpacker(path, tree) as unpacker:
+            for member in members(path, start):
+                unpacker.add(member)
+                if root == tree and not member.name.startswith(own[1:]) and own in member.name:
+                    root = os.path.join(tree, *member.name.partition(own)[0].split("/"))
+                place = os.path.join(tree, *member.name.split("/"))
+                if place == os.path.join(root, OWN, MANIFEST) and not check:
+                    install.Installer(root, read_manifest(root), None)
+    except ArchiveFault as fault:
+        raise DamagedError(str(fault), hint=fault.hint) from fault
     return root
-
-
-def _place(tree: str, member: Stored) -> str:
-    parts = member.name.split("/")
-    hard = member.link is not None and member.link.kind is LinkKind.HARD
-    if member.name.startswith("/") or ".." in parts or "\\" in member.name or hard:
-        raise DamagedError(f"`{member.name}` cannot be a file of a bundle")
-    return os.path.join(tree, *parts)

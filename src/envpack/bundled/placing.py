@@ -13,6 +13,7 @@ import shutil
 from typing import Any, Dict, List, Optional
 
 if not __package__:  # on the far side
+    from containing import leading_out, outside  # type: ignore[import-not-found]
     from windows import (  # type: ignore[import-not-found]
         WINDOWS,
         remove,
@@ -20,6 +21,7 @@ if not __package__:  # on the far side
         told_of,
     )
 else:
+    from envpack.bundled.containing import leading_out, outside
     from envpack.bundled.windows import WINDOWS, remove, rename, told_of
 
 SCHEMA = "envpack.bundle/1"
@@ -66,6 +68,12 @@ def read_manifest(folder: str, name: str = "the bundle") -> Dict[str, Any]:
             f" its schema is `{schema}`, and this one reads `{SCHEMA}`",
             "take the newer of both; a bundle that is a script brings its own: `sh FILE DIR`",
         )
+    try:
+        wrong = next(outside(manifest), None)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Failed(f"`{path}` is damaged: {error!r}") from error
+    if wrong is not None:
+        raise Failed(f"`{wrong}` cannot be a file of a bundle", code=3)
     return dict(manifest)
 
 
@@ -118,6 +126,9 @@ def check_tree(folder: str, manifest: Dict[str, Any]) -> None:
         if digested(file.read()) != manifest.get("digest"):
             raise Failed(f"`{OWN}/{MANIFEST}` is not the file that was bundled", code=3)
     check_files(folder, manifest["files"])
+    links = [name for name, told in manifest["files"].items() if "link" in told]
+    if wrong := leading_out(folder, links):
+        raise Failed(f"the link `{wrong[0]}` leads out of the bundle", code=3)
     known = {*manifest["files"], f"{OWN}/{MANIFEST}"}
     for above, folders, names in os.walk(folder):
         for name in (*names, *(n for n in folders if os.path.islink(os.path.join(above, n)))):

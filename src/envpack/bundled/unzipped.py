@@ -77,7 +77,8 @@ def longest_path(tree: str, target: str, manifest: Dict[str, Any]) -> str:
     site = f"{manifest['root']}/.venv/Lib/site-packages/".replace("./", "", 1)
     for name in list(names):
         if name.startswith(f"{OWN}/wheels/") and name.endswith(".whl"):
-            with contextlib.suppress(OSError, zipfile.BadZipFile):  # it is refused later
+            # One that is damaged is refused later.
+            with contextlib.suppress(OSError, RuntimeError, ValueError, zipfile.BadZipFile):
                 with zipfile.ZipFile(os.path.join(tree, *name.split("/"))) as wheel:
                     names += [site + inside for inside in wheel.namelist()]
     return os.path.join(target, *max(names, key=len).split("/"))

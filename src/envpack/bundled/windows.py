@@ -13,6 +13,11 @@ import stat
 import time
 from typing import Any, Callable, Dict, Optional
 
+if not __package__:  # on the far side
+    from containing import is_inside, leading_out  # type: ignore[import-not-found]
+else:
+    from envpack.bundled.containing import is_inside, leading_out
+
 WINDOWS = os.name == "nt"
 _TRIES = 20
 _PAUSE = 0.1
@@ -53,24 +58,33 @@ def _again(call: Callable[[str], Any], path: str, _: Any) -> None:
 
 
 def make_links(folder: str, files: Dict[str, Any]) -> None:
-    """Make the links of a manifest, on Windows as copies: there not everybody may make links."""
-    left = [name for name in files if "link" in files[name]]
+    """Make the links of a manifest, on Windows as copies: there not everybody may make links.
+
+    One that leads out of the folder is not there afterwards.
+    """
+    left = [name for name in files if "link" in files[name] and is_inside(name)]
+    for name in left:  # before any link is made, so that none is made in a folder outside
+        os.makedirs(os.path.dirname(os.path.join(folder, *name.split("/"))), exist_ok=True)
+    if not WINDOWS:
+        try:
+            for name in left:
+                os.symlink(files[name]["link"], os.path.join(folder, *name.split("/")))
+        finally:
+            for name in leading_out(folder, left):
+                os.unlink(os.path.join(folder, *name.split("/")))
+        return
     while left:  # a link may lead to another one
-        made = [name for name in left if _make_link(folder, name, files[name]["link"])]
+        made = [name for name in left if _copy(folder, name, files[name]["link"])]
         if not made:
             return
         left = [name for name in left if name not in made]
 
 
-def _make_link(folder: str, name: str, text: str) -> bool:
+def _copy(folder: str, name: str, text: str) -> bool:
     place = os.path.join(folder, *name.split("/"))
     goal = goal_of(name, text)
-    if goal.startswith(("/", "../")) or ".." in name.split("/"):
+    if not is_inside(goal) or goal == ".":
         return False
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    if not WINDOWS:
-        os.symlink(text, place)
-        return True
     source = os.path.join(folder, *goal.split("/"))
     if os.path.isfile(source):
         shutil.copyfile(source, place)
