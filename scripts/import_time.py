@@ -23,7 +23,6 @@ from bench import CHECKOUT
 from benching.measure import BenchError, called, say
 from benching.trees import REFERENCE, reference, self_contained
 
-
 SMALL = ("numpy", "pandas", "requests")
 
 MODULES = ("pandas", "pyarrow", "sklearn")
