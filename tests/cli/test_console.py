@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,31 @@ def test_an_error_of_the_system_names_its_file(
     monkeypatch.setattr(packing, "pack", broken(OSError(5, "Input/output error")))
     assert run(["pack"]) == 1
     assert "this is a fault of envpack: OSError: [Errno 5]" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("plant", "code", "said"),
+    [
+        (
+            "raise KeyboardInterrupt",
+            130,
+            "error: interrupted; nothing was left behind\n",
+        ),
+        (
+            "raise ImportError('no click here')",
+            1,
+            "error: envpack is not installed whole: no click here\n"
+            "hint: install it anew, with what it depends on\n",
+        ),
+    ],
+)
+def test_what_fails_before_the_command_line_is_there(
+    plant: str, code: int, said: str, tmp_path: Path
+) -> None:
+    """Ctrl-C while modules are read, and a dependency that lacks: a sentence each."""
+    (tmp_path / "click.py").write_text(plant, "utf-8")
+    path = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
+    words = [sys.executable, "-m", "envpack", "pack"]
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)

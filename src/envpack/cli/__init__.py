@@ -30,7 +30,7 @@ DEBUG = "ENVPACK_DEBUG"
 _AFTER_INTERRUPT = {
     "download": "what was fetched stays; the same command goes on from there",
     "sync": "`.venv` may be half made; the same command makes it whole",
-    "unbundle": "the same command goes on",
+    "unbundle": "what may be half there is made whole by the same command",
 }
 """What is left behind by commands that do not finish in one step."""
 
