@@ -34,7 +34,7 @@ from envpack.wheelhouse import RECORD, Record, Stored
 MANIFEST = f"{OWN}/bundle.json"
 INSTALLER = (
     "install.py", "unzipped.py", "placing.py", "windows.py", "fitting.py", "marking.py", "owned.py",
-    "removing.py", "restoring.py",
+    "removing.py", "restoring.py", "holding.py",
 )  # fmt: skip
 """What of `envpack.bundled` travels as it is."""
 

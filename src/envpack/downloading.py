@@ -7,11 +7,9 @@ uv would choose there; and files come from where the lock says.
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from envpack.acquired import Acquired
@@ -19,6 +17,7 @@ from envpack.bringing import Bringer
 from envpack.choice import targets_of
 from envpack.download_report import DownloadReport
 from envpack.errors import OutputFault, UsageError
+from envpack.held import scratch_folder, sweep
 from envpack.listener import Listener, Silent
 from envpack.lock import (
     Locked,
@@ -40,15 +39,16 @@ from envpack.wanted import Wanted
 from envpack.wheelhouse import (
     BUILD_REQUIREMENTS,
     PYLOCK,
+    PYTHONS,
     RECORD,
     REQUIREMENTS,
     SDISTS,
+    UVS,
     WHEELS,
     Record,
     pylock_text,
     read_record,
     record_text,
-    remove_half_written,
     remove_others,
     requirements_text,
     write_text,
@@ -132,8 +132,7 @@ def download(
         jobs=jobs,
         listener=listener,
     )
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         locked = run.locked(scratch)
         acquired = run.acquired(locked, scratch)
         return run.finished(locked, acquired, run.programs())
@@ -155,7 +154,6 @@ class _Run:
     prune: bool
     jobs: int | None
     listener: Listener
-    begun: float = field(default_factory=time.time)
 
     def locked(self, scratch: str) -> Locked:
         """Return what is locked, or resolve what is not."""
@@ -187,6 +185,8 @@ class _Run:
                 os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         except OSError as error:
             raise OutputFault(f"cannot make `{self.folder}`: {error.strerror}") from error
+        for name in ("", WHEELS, SDISTS, PYTHONS, UVS):
+            sweep(os.path.join(self.folder, name))
         path = os.path.join(self.folder, RECORD)
         if not os.path.lexists(path):
             write_text(path, record_text(Record({"project": self.told}, ())))
@@ -224,7 +224,6 @@ class _Run:
         )
         for name, text in texts:
             write_text(os.path.join(self.folder, name), text)
-        remove_half_written(self.folder, self.begun)
         removed = remove_others(self.folder, [file.path for file in files]) if self.prune else ()
         with suppress(OSError):
             os.rmdir(os.path.join(self.folder, SDISTS))  # as most have none

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from envpack.choice import choose
 from envpack.covering import covering
 from envpack.distributions import distributions_in
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
+from envpack.held import scratch_folder
 from envpack.layout_record import read_folder, uv_of
 from envpack.listener import Listener, Silent
 from envpack.lock import (
@@ -116,8 +116,7 @@ def sync(
     version, request = python_for(run.uv, run.lock, run.folder, record, python, run.listener.say)
     check_fresh(run.uv, run.lock)
     place = environment or os.path.join(run.lock.root, ".venv")
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         locked = export(run.uv, run.lock, run.scope, scratch)
         listed, members = run.chosen(locked, record, version)
         run.check(listed)

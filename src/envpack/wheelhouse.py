@@ -14,16 +14,14 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from packaging.markers import Marker
 
 from envpack.errors import OutputFault, ProjectFault
+from envpack.held import replaced, sweep_beside
 
 WHEELS = "wheels"
 SDISTS = "sdists"
@@ -34,7 +32,6 @@ REQUIREMENTS = "requirements.txt"
 BUILD_REQUIREMENTS = "build-requirements.txt"
 RECORD = "envpack.json"
 SCHEMA = "envpack.folder/1"
-_HALF_WRITTEN = re.compile(r"[^.].*\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,32 +243,21 @@ def requirements_text(packages: Sequence[Listed]) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Replace a file by `text` in one step; raises OutputFault."""
+    """Replace a file by `text` in one step; raises OutputFault.
+
+    What a killed run has left of the same goes.
+    """
+    sweep_beside(path)
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str, data: bytes) -> None:
     """Replace a file by `data` in one step; raises OutputFault."""
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
     try:
-        with open(temporary, "wb") as file:
+        with replaced(path) as new, open(new, "wb") as file:
             file.write(data)
-        os.replace(temporary, path)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise OutputFault(f"cannot write `{path}`: {error.strerror or error}") from error
-
-
-def remove_half_written(folder: str, before: float) -> None:
-    """Remove what `write_bytes` left in a folder when it was killed.
-
-    `before` is in seconds since the epoch: what is younger may be another run's, at its work.
-    """
-    with suppress(OSError), os.scandir(folder) as scan:
-        for item in scan:
-            if _HALF_WRITTEN.fullmatch(item.name) and item.stat().st_mtime < before:
-                os.unlink(item.path)
 
 
 def remove_others(folder: str, kept: Iterable[str]) -> tuple[str, ...]:
