@@ -335,6 +335,7 @@ def unfinished(folder: str) -> Iterator[str]:
     """Give an empty folder on the same file system, for this run alone."""
     with ExitStack() as stack:
         try:
+            os.makedirs(folder, exist_ok=True)
             place = stack.enter_context(beside(os.path.join(folder, "programs")))
             os.mkdir(place)
         except OSError as error:

@@ -69,6 +69,19 @@ def waited_for(folder: str) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def taken_over(part: str, above: str, name: str) -> Iterator[None]:
+    """Hold what a shell without flock has made, and sweep what it could not."""
+    mark = os.path.join(part, UNLOCKED)
+    if not os.path.lexists(mark):
+        yield
+        return
+    with holding(part):
+        os.unlink(mark)
+        sweep(above, name)
+        yield
+
+
 def opened(folder: str) -> int:
     """Return a descriptor of a folder, -1 where there are none; raises OSError."""
     if WINDOWS:
