@@ -12,7 +12,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from envpack.bundled.holding import lock, opened, remove_tree, remove_unheld
 from envpack.errors import OutputFault
@@ -33,19 +33,19 @@ _NOREPLACE, _EXCHANGE = 1, 2
 @contextmanager
 def scratch_folder() -> Iterator[str]:
     """Give a temporary folder; its path is free of links. Raises OutputFault if there is none."""
-    try:
-        above = os.path.realpath(tempfile.gettempdir())
-        with suppress(OSError):
-            for name in os.listdir(above):
-                if _SCRATCH.fullmatch(name):
-                    remove_unheld(os.path.join(above, name))
-        path, descriptor = _made(above, "envpack-", "")
-    except OSError as error:
-        raise OutputFault(
-            f"no temporary folder can be made: {error.strerror or error}",
-            hint="set TMPDIR to a folder that can be written to",
-        ) from error
-    with _held(path, descriptor):
+    with ExitStack() as stack:
+        try:
+            above = os.path.realpath(tempfile.gettempdir())
+            with suppress(OSError):
+                for name in os.listdir(above):
+                    if _SCRATCH.fullmatch(name):
+                        remove_unheld(os.path.join(above, name))
+            path = stack.enter_context(_made(above, "envpack-", ""))
+        except OSError as error:
+            raise OutputFault(
+                f"no temporary folder can be made: {error.strerror or error}",
+                hint="set TMPDIR to a folder that can be written to",
+            ) from error
         yield path
 
 
@@ -56,8 +56,7 @@ def beside(path: str) -> Iterator[str]:
     What is there in the end goes, unless it was renamed.
     """
     above, name = os.path.split(path)
-    folder, descriptor = _made(above, f".{name[:_LONGEST]}.", ".part")
-    with _held(folder, descriptor):
+    with _made(above, f".{name[:_LONGEST]}.", ".part") as folder:
         yield os.path.join(folder, _NEW)
 
 
@@ -115,29 +114,36 @@ def exchange(new: str, path: str, old: str = "") -> None:
         os.rename(old, new)
 
 
-def _made(above: str, head: str, tail: str) -> tuple[str, int]:
-    """Make a folder and hold it; whoever swept it between the two is passed over."""
-    for _ in range(_TRIES):
-        path = os.path.join(above, f"{head}{secrets.token_hex(8)}{tail}")
-        os.mkdir(path, 0o700)
-        descriptor = -1
-        with suppress(OSError):
-            descriptor = opened(path)
-            if descriptor < 0 or (lock(descriptor) is not False and os.path.isdir(path)):
-                return path, descriptor
-        if descriptor >= 0:
-            os.close(descriptor)
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), above)
-
-
 @contextmanager
-def _held(path: str, descriptor: int) -> Iterator[None]:
+def _made(above: str, head: str, tail: str) -> Iterator[str]:
+    """Give a new folder that this run holds; whatever comes between, it is gone afterwards."""
+    path, descriptor = "", None
     try:
-        yield
+        for _ in range(_TRIES):
+            path = os.path.join(above, f"{head}{secrets.token_hex(8)}{tail}")
+            descriptor = _mkdir(path)
+            if descriptor is not None:
+                break
+        else:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), above)
+        yield path
     finally:
         remove_tree(path)
-        if descriptor >= 0:
+        if descriptor is not None and descriptor >= 0:
             os.close(descriptor)
+
+
+def _mkdir(path: str) -> int | None:
+    """Make a folder and return its locked descriptor, None if it was swept between the two."""
+    os.mkdir(path, 0o700)
+    try:
+        descriptor = opened(path)
+    except FileNotFoundError:
+        return None
+    if descriptor >= 0 and (lock(descriptor) is False or not os.path.isdir(path)):
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _renamed(one: str, other: str, flags: int) -> bool:
