@@ -128,6 +128,38 @@ def test_what_a_killed_run_left_goes(project: Path, tmp_path: Path) -> None:
     assert set(files(folder)) == {*whole, "mine.part"}
 
 
+def test_a_folder_of_something_else(project: Path, tmp_path: Path) -> None:
+    """Refused before anything is written, whatever is in it; an empty one is taken."""
+    folder = tmp_path / "src"
+    for name in ("main.py", ".hidden", "wheels/mine.whl"):
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+        with pytest.raises(OutputFault, match=r"src` is not empty, and holds no download of") as it:
+            download(folder, project=project, platforms=["linux"])
+        assert it.value.hint == "name another folder with -o"
+        assert files(folder) == [name]
+        shutil.rmtree(folder)
+    folder.mkdir()
+    download(folder, project=project, platforms=["linux"])
+    assert "envpack.json" in files(folder)
+
+
+@pytest.mark.parametrize("name", ["wheels", "sdists", "python", "uv"])
+def test_folders_that_are_links(project: Path, tmp_path: Path, name: str) -> None:
+    """Nothing is written through them, and nothing removed."""
+    folder, mine = tmp_path / "D", tmp_path / "mine"
+    download(folder, project=project, platforms=["linux"])
+    mine.mkdir()
+    (mine / "mine.whl").write_text("mine")
+    if (folder / name).exists():
+        shutil.rmtree(folder / name)
+    (folder / name).symlink_to(mine)
+    with pytest.raises(OutputFault, match=rf"/{name}` is a link, and nothing is written through"):
+        download(folder, project=project, platforms=["linux"], prune=True)
+    assert files(mine) == ["mine.whl"]
+
+
 def test_two_runs_that_fetch_programs_into_one_folder(tmp_path: Path) -> None:
     """Each has a place of its own, and neither takes the other's away."""
     with programs.unfinished(str(tmp_path)) as one:

@@ -17,7 +17,7 @@ from itertools import count
 from packaging.utils import parse_wheel_filename
 
 from envpack.editable_build import Project, build_wheel
-from envpack.editable_tree import files_below
+from envpack.editable_tree import files_below, plain_mode
 from envpack.errors import EnvpackError, ToolFault
 from envpack.git import clone
 from envpack.platforms import Platform, Python, Target
@@ -183,6 +183,10 @@ def _unpacked(path: str, into: str) -> str:
         else:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(into)  # noqa: S202 - zipfile drops what leads out
+        for folder, _, files in os.walk(into):
+            for name in files:
+                if not os.path.islink(path := os.path.join(folder, name)):
+                    plain_mode(path)
         names = os.listdir(into)
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise BuildFault(f"cannot unpack `{os.path.basename(path)}`: {error}") from error

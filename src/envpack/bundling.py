@@ -290,7 +290,8 @@ def _write(
             out.write(tree.stub.replace(b"0" * 64, digest.encode(), 1))
             file.seek(0)
             shutil.copyfileobj(file, out, _BLOCK)
-            os.fchmod(out.fileno(), os.fstat(file.fileno()).st_mode | 0o111)
+            mode = os.fstat(out.fileno()).st_mode
+            os.fchmod(out.fileno(), mode | (mode & 0o444) >> 2)  # whoever reads it may run it
     except OSError as error:
         raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
     finally:

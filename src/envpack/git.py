@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 
 from envpack.errors import ProjectFault, ToolFault
-from envpack.process import finished, masked
+from envpack.process import BUILDS, finished, masked
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _REPOSITORY = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"})
@@ -24,7 +24,8 @@ def clone(url: str, commit: str, into: str) -> None:
         ["-C", into, "submodule", "--quiet", "update", "--init", "--recursive"],
     )
     for step in steps:
-        code, _, err = finished(["git", *step], _environment(), hint="install git")
+        command = ["git", *step]
+        code, _, err = finished(command, _environment(), hint="install git", umask=BUILDS)
         if code != 0:
             reason = _reason(err)
             raise ToolFault(f"git cannot fetch `{commit[:12]}` of `{masked(url)}`: {reason}")

@@ -92,6 +92,11 @@ def sweep_beside(path: str) -> None:
                 remove_unheld(os.path.join(above, name), put_back)
 
 
+def is_empty(folder: str) -> bool:
+    """Say whether a folder has nothing but what runs are about to write there, or were."""
+    return all(_PART.fullmatch(name) for name in os.listdir(folder))
+
+
 def put(new: str, path: str) -> None:
     """Give what `beside` gave its name, unless that is taken; raises FileExistsError, OSError."""
     if not _renamed(new, path, _NOREPLACE):

@@ -33,7 +33,15 @@ from envpack.layout_inputs import (
     of_wheels,
     seeds_key,
 )
-from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout, read_layout
+from envpack.layout_record import (
+    ARCHIVES,
+    FOLDERS,
+    PACKAGES,
+    PROGRAMS,
+    Input,
+    Layout,
+    read_layout,
+)
 from envpack.layout_report import LayoutReport
 from envpack.layout_stock import Stock
 from envpack.layout_write import SUMS, Writer
@@ -48,7 +56,7 @@ from envpack.programs import PYTHON, UV, sha256_of
 from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
-from envpack.wheelhouse import RECORD
+from envpack.wheelhouse import RECORD, check_no_links
 
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.zst", ".tar", ".zip")
 
@@ -154,6 +162,7 @@ def _old(target: str, *, update: bool, force: bool, form: Format | None) -> Layo
         return None
     if not os.path.isdir(target):
         raise OutputFault(f"`{target}` is no folder")
+    check_no_links(target, FOLDERS)
     found = read_layout(target)
     if found is None and (update or os.listdir(target)):
         raise OutputFault(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,9 @@ REQUIREMENTS = "requirements.txt"
 BUILD_REQUIREMENTS = "build-requirements.txt"
 RECORD = "envpack.json"
 SCHEMA = "envpack.folder/1"
+DIRECTORY = PROGRAM = 0o755
+FILE = 0o644
+"""What everybody may do, whatever the umask was: the folder is made to be carried elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +262,26 @@ def write_bytes(path: str, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise OutputFault(f"cannot write `{path}`: {error.strerror or error}") from error
+
+
+def check_no_links(folder: str, names: Iterable[str]) -> None:
+    """Raise OutputFault if one of a folder's own folders is a link: it leads to somebody's."""
+    for name in names:
+        if os.path.islink(path := os.path.join(folder, name)):
+            raise OutputFault(
+                f"`{path}` is a link, and nothing is written through it",
+                hint="put a folder in its place, or take another one",
+            )
+
+
+def set_mode(path: str, mode: int) -> None:
+    """Give a file or folder its mode; links and what is not there are passed over."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
+        os.chmod(path, mode)
 
 
 def remove_others(folder: str, kept: Iterable[str]) -> tuple[str, ...]:
