@@ -428,6 +428,22 @@ def test_a_part_belongs_to_its_hashes(server: IndexServer, tmp_path: Path) -> No
     assert names(tmp_path) == ["a.whl"]
 
 
+def test_a_part_that_cannot_be_removed_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one goes when it is left; where that fails, its descriptor and its lock do."""
+
+    def fails(_: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    one = part.Part(str(tmp_path / "x.whl"), {"sha256": "0" * 64}, None, lambda _count: None)
+    monkeypatch.setattr(os, "unlink", fails)
+    with pytest.raises(PermissionError), one:
+        pass
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(one._file)
+
+
 def test_two_processes_do_not_write_into_one_part(server: IndexServer, tmp_path: Path) -> None:
     """Who finds the part locked uses one of its own, and leaves the other's alone."""
     wanted = source(f"{server.url}/files/a.whl", tmp_path / "a.whl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,20 @@ def test_a_checkout_of_somebody_else(checkout: Path) -> None:
     for path in (checkout, checkout / ".git"):
         os.chown(path, 4321, 4321)
     assert "new.txt" in collected([str(checkout)]).files
+
+
+def test_many_links(tmp_path: Path) -> None:
+    """Thousands take no longer than thousands of files: each is looked up, not searched for."""
+    (tmp_path / "d/e").mkdir(parents=True)
+    for number in range(4000):
+        (tmp_path / f"d/e/f{number}").touch()
+        (tmp_path / f"l{number}").symlink_to(f"d/e/f{3999 - number}")
+    (tmp_path / "to-folder").symlink_to("d")
+    (tmp_path / "to-link").symlink_to("to-folder")
+    (tmp_path / "to-none").symlink_to("d/e/f")
+    begin = time.process_time()
+    found = collected([str(tmp_path)])
+    took = time.process_time() - begin
+    assert len(found.links) == 4002
+    assert found.left_out == (("to-none", "it is a link to something that does not travel"),)
+    assert took < 1.5
