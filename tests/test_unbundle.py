@@ -232,7 +232,7 @@ def test_without_the_program_flock(bundled: Path, tmp_path: Path, shell: list[st
 
 
 PYTHON_NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-USED = ("mkdir", "rm", "tar", "gzip", "chmod", "df", "uname", "cat", "sha256sum")
+USED = ("mkdir", "rmdir", "mv", "rm", "tar", "gzip", "chmod", "df", "uname", "cat", "sha256sum")
 
 
 def test_two_bundles_sign_one_python(tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ def remove_unheld(path: str, before: Callable[[str], None] = lambda _path: None)
         return False
     try:
         mine = os.fstat(descriptor).st_uid == os.geteuid()
-        marked = os.path.lexists(os.path.join(path, UNLOCKED))
-        if not mine or marked or not lock(descriptor) or not _is_at(descriptor, path):
+        if not mine or not lock(descriptor) or not _is_at(descriptor, path):
+            return False
+        if os.path.lexists(os.path.join(path, UNLOCKED)):
             return False
         before(path)
         remove_tree(path)

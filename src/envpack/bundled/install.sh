@@ -122,14 +122,17 @@ sweep() {
 # Makes the folder for all that is not in its place yet, and holds it as long as this runs.
 hold() {
     for try in 1 2 3 4 5 6 7 8 9; do
+        command -v flock > /dev/null 2>&1 || break
         part=$above/.${target##*/}.$$$try.part
         mkdir -- "$part" 2> /dev/null || continue
-        if { command exec 9< "$part"; } 2> /dev/null && flock -n 9 2> /dev/null; then
+        { command exec 9< "$part"; } 2> /dev/null && flock -n 9 2> /dev/null &&
             [ -d "$part" ] && return
-            continue # it was swept just now
-        fi
-        { echo > "$part/unlocked"; } 2> /dev/null && return
+        rmdir -- "$part" 2> /dev/null # swept just now, or nothing can be locked here
     done
+    # Where nobody can hold it, it is marked before it has a name that is swept.
+    part=$above/.${target##*/}.$$0.part
+    mkdir -- "$part.new" 2> /dev/null && echo > "$part.new/unlocked" &&
+        mv -- "$part.new" "$part" && return
     fail "the folder \`$above\` is not writable"
 }
 

@@ -189,7 +189,7 @@ def _read(path: str, schema: str) -> Optional[Dict[str, Any]]:
 
 
 def _write(path: str, told: Dict[str, Any]) -> None:
-    part = f"{path}.{os.getpid()}.part"
+    part = f"{path}.part"  # one name, as the folder is held: what a killed run left is written over
     with open(part, "w", encoding="utf-8") as file:
         json.dump(told, file, indent=1)
     os.replace(part, path)

@@ -119,16 +119,19 @@ def beside(target: str) -> Iterator[str]:
     if not os.path.isdir(above):
         raise Failed(f"the folder `{above}` does not exist", "make it first")
     sweep(above, name)
-    part = os.path.join(above, f".{name}.{secrets.token_hex(8)}.part")
+    part, held = "", False
     try:
-        os.mkdir(part)
-    except OSError as error:
-        raise Failed(f"the folder `{above}` is not writable: {error.strerror}") from error
-    with holding(part):
-        try:
-            yield part
-        finally:
-            remove(part)
+        while not held:  # else it was swept as soon as it was made
+            part = os.path.join(above, f".{name}.{secrets.token_hex(8)}.part")
+            try:
+                os.mkdir(part)
+            except OSError as error:
+                raise Failed(f"the folder `{above}` is not writable: {error.strerror}") from error
+            with holding(part) as held:
+                if held:
+                    yield part
+    finally:
+        remove(part)
 
 
 def run(opener: str, digest: str, chosen: argparse.Namespace) -> List[str]:
