@@ -61,9 +61,14 @@ def _build(folder, tag):
         for path, text in files.items()
     )
     files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\\n"
+    with open("made", "w") as file:
+        pass
+    mode = os.stat("made").st_mode | os.stat("backend.py").st_mode  # as setuptools takes them over
     with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
         for path, text in files.items():
-            archive.writestr(zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0)), text)
+            member = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
+            member.external_attr = mode << 16
+            archive.writestr(member, text)
     return name
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):

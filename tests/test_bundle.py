@@ -21,6 +21,7 @@ from envpack.bundle_tree import END
 from envpack.bundled.placing import MANIFEST, OWN, SCHEMA
 from envpack.bundling import bundle
 from envpack.cli import run
+from envpack.errors import ProjectFault
 from tests.plum import PYPROJECT, PYTHON, git, uv
 from tests.test_python_archive import company_archive
 
@@ -283,6 +284,29 @@ def test_killed_at_any_point(bundled: Path, tmp_path: Path) -> None:
             assert (there / "main.py").is_file()
     assert run(["unbundle", str(bundled), str(there)]) == 0
     assert uv(there, "run", "--locked", "main.py") == "plum\n"
+
+
+@pytest.mark.parametrize("suffix", ["run", "tar.zst"])
+@pytest.mark.parametrize("data", [b"print('plug')\n", b"print('plum')\n#", b"", None])
+def test_sources_that_change_meanwhile(
+    plum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, data: bytes | None
+) -> None:
+    """Refused here and not on the far side: of the same size, longer, empty, gone."""
+
+    def say(_: object, text: str) -> None:
+        if text == "Writing the bundle":
+            (plum / "main.py").unlink()
+            if data is not None:
+                (plum / "main.py").write_bytes(data)
+
+    monkeypatch.setattr("envpack.listener.Silent.say", say)
+    said = r"^cannot read `.*main\.py`: No such" if data is None else CHANGED
+    with pytest.raises(ProjectFault, match=said):
+        bundle(str(tmp_path / f"p.{suffix}"), python=False, uv=False)
+    assert not list(tmp_path.glob("*p.*"))
+
+
+CHANGED = r"^`.*main\.py` changed while it was bundled$"
 
 
 def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 import envpack
 from envpack import reading, rows
+from envpack.bundled.holding import lock
 from envpack.cache import Cache, Usage
 from envpack.entries import Batch, Batches, EntryList, Piece
 from envpack.kept import Packed
@@ -85,6 +88,64 @@ def test_each_damage_is_a_miss(cache: Cache, tmp_path: Path) -> None:
     assert kept(cache, "n", "k") == DATA[:100]
 
 
+def test_an_entry_is_for_its_names_and_its_key(cache: Cache, tmp_path: Path) -> None:
+    """Under the name of another, as a tool that copies may leave it, it is a miss."""
+    keep(cache, "n", "k", DATA, tmp_path)
+    cache.remember("k", {"a": 1})
+    runs, known = Path(cache.folder) / "v2/runs", Path(cache.folder) / "v2/known"
+    for place in ("n/other", "other/k"):
+        (runs / place).parent.mkdir(exist_ok=True)
+        shutil.copy(runs / "n/k", runs / place)
+    shutil.copy(known / "k", known / "other")
+    assert kept(cache, "n", "other") is None
+    assert kept(cache, "other", "k") is None
+    assert cache.recall("other") is None
+    assert (kept(cache, "n", "k"), cache.recall("k")) == (DATA, {"a": 1})
+
+
+def _as_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _as_dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def _as_endless(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _as_garbage(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(500))
+
+
+def _as_nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = (_as_fifo, _as_folder, _as_dangling, _as_endless, _as_garbage, _as_nothing)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_no_entry_is_a_miss(
+    cache: Cache, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Whatever has its name; a pipe is not waited for."""
+    keep(cache, "n", "k", DATA, tmp_path)
+    cache.remember("k", {"a": 1})
+    for path in list(Path(cache.folder).rglob("k")):
+        damage(path)
+    assert (kept(cache, "n", "k"), cache.recall("k")) == (None, None)
+
+
 def test_remembered(cache: Cache) -> None:
     """What is known comes back, but not if it is damaged, or not to be believed."""
     cache.remember("k", {"a": [1]})
@@ -128,15 +189,32 @@ def test_the_least_recently_used_goes_first(cache: Cache, tmp_path: Path) -> Non
 
 
 def test_what_was_left_half_written(cache: Cache, tmp_path: Path) -> None:
-    """It is never found, not counted, and goes after a day."""
+    """It is never found, not counted, and goes as soon as nobody writes it, whatever its age."""
     keep(cache, "n", "k", DATA, tmp_path)
     partial = Path(cache.folder) / "v2/runs/n/.part-1234"
     partial.write_bytes(DATA)
-    assert cache.usage().entries == 1
-    assert partial.exists()
     os.utime(partial, (OLD, OLD))
+    with open(partial, "rb") as file:
+        assert lock(file.fileno())
+        assert cache.usage().entries == 1
+        assert partial.exists()
     assert cache.usage().entries == 1
     assert not partial.exists()
+
+
+def test_what_is_being_written_stays(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry is held until it has its name."""
+    replaced = os.replace
+
+    def counted_first(source: str, target: str) -> None:
+        assert cache.usage().entries == 0
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", counted_first)
+    keep(cache, "n", "k", DATA, tmp_path)
+    assert kept(cache, "n", "k") == DATA
 
 
 # ---- whole packs -----------------------------------------------------------------------------
@@ -189,6 +267,58 @@ def test_the_same_with_or_without(
     assert packed(fake, out, cache) == plain
     for path in (Path(cache.folder) / "v2/runs").rglob("*/*"):
         path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
+    assert packed(fake, out, cache) == plain
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+def test_whatever_is_wrong_with_an_entry(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path, suffix: str
+) -> None:
+    """Entries that changed names, and what is none: the bytes are those of a pack without."""
+    out, folder, whole = tmp_path / f"env{suffix}", Path(cache.folder), tmp_path / "whole"
+    plain = packed(fake, out, None)
+    packed(fake, out, cache)
+    shutil.copytree(folder, whole)
+    places = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
+    for kind in ("runs", "known"):
+        some = [place for place in places if kind in place.parts]
+        assert len(some) > 2
+        for place, other in zip(some, [*some[1:], some[0]], strict=True):
+            shutil.copy(whole / place, folder / other)
+        assert packed(fake, out, cache) == plain
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+    for damage in DAMAGES:
+        for place in places:
+            damage(folder / place)
+        assert packed(fake, out, cache) == plain, damage
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+
+
+WRONG_FACTS = (
+    {"digests": "00" * 40},
+    {"digests": "no hex"},
+    {"digests": None},
+    {"edits": 3},
+    {"leaks": [[1]]},
+    {"leaks": None},
+    {"names": None},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG_FACTS)
+def test_what_is_known_is_looked_at(
+    fake: FakeEnvironment, cache: Cache, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    """What another envpack remembered under the same key in another shape is not believed."""
+    out = tmp_path / "env.tar.gz"
+    plain = packed(fake, out, None)
+    packed(fake, out, cache)
+    for path in (Path(cache.folder) / "v2/known").iterdir():
+        value = cache.recall(path.name)
+        assert value is not None
+        cache.remember(path.name, {**value, **wrong})
     assert packed(fake, out, cache) == plain
 
 

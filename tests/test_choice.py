@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from packaging.markers import Marker
-from packaging.pylock import Pylock
+from packaging.pylock import PackageWheel, Pylock
+from packaging.tags import Tag
+from packaging.utils import parse_wheel_filename
 
+from envpack import choice
 from envpack.choice import Choice, choose, targets_of
 from envpack.platforms import STANDARD, Python, Target, platforms_named, pythons_named
 
@@ -126,3 +131,46 @@ def test_the_project_limits_itself() -> None:
     assert {target.platform.os for target in found} == {"linux"}
     asked = targets_of((WINDOWS,), pythons_named(["3.12"]), (linux,))
     assert asked == (Target(WINDOWS, Python("3.12")),)
+
+
+def test_what_suits_is_what_the_tags_say() -> None:
+    """As packaging tells it for a Python on each of the wheel's platforms, and nothing else."""
+    interpreters = ("cp312", "cp311", "cp39", "cp313", "py3", "py312", "py2.py3", "pp310")
+    abis = ("cp312", "cp311", "cp313t", "abi3", "none")
+    wheels = [
+        PackageWheel(name=f"p-1.0-{i}-{a}-{p}.whl", url="https://example.org/", hashes={"md5": "0"})
+        for i in interpreters
+        for a in abis
+        for p in ("any", "win_amd64", "manylinux_2_17_x86_64.musllinux_1_2_x86_64")
+    ]
+    for python in pythons_named(["3.9", "3.12", "3.13t", "3.14.1"]):
+        for wheel in wheels:
+            tags = parse_wheel_filename(wheel.filename)[-1]
+            taken = python.tags(sorted({tag.platform for tag in tags}))
+            assert choice._suits(wheel, python) == (not tags.isdisjoint(taken)), wheel.filename
+
+
+def test_each_name_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the tags of a Python are made once, however many wheels, Pythons and platforms."""
+    read: list[str] = []
+    made: list[tuple[str, ...]] = []
+    tags = Python.tags
+
+    def counted(name: str) -> Any:
+        read.append(name)
+        return parse_wheel_filename(name)
+
+    def counted_tags(python: Python, platforms: Sequence[str]) -> tuple[Tag, ...]:
+        made.append(tuple(platforms))
+        return tags(python, platforms)
+
+    monkeypatch.setattr(choice, "parse_wheel_filename", counted)
+    monkeypatch.setattr(Python, "tags", counted_tags)
+    minors = ("40", "41", "42")  # which no other test asks for
+    files = [f"once{n}-1.0-cp3{minor}-none-win_amd64.whl" for n in range(20) for minor in minors]
+    pylock = lock(*(package(f"once{n}", *files[3 * n : 3 * n + 3]) for n in range(20)))
+    pythons = pythons_named([f"3.{minor}" for minor in minors])
+    wanted = targets_of(None, pythons, ())
+    choose(pylock, wanted, every=pythons, closure=True)
+    assert sorted(read) == sorted(files)
+    assert len(made) == len(wanted) + len(pythons)

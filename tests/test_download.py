@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from packaging.pylock import Pylock
 
+from envpack import programs
 from envpack.builds import BuildFault
 from envpack.downloading import download
 from envpack.errors import FetchFault, OutputFault, ProjectFault, UsageError
+from envpack.held import beside, sweep
 from envpack.lock import Scope, find_lock
 from envpack.platforms import current
 from envpack.uv import UvFault
@@ -109,18 +111,65 @@ def test_nothing_to_do(project: Path, server: IndexServer, tmp_path: Path) -> No
 
 
 def test_what_a_killed_run_left_goes(project: Path, tmp_path: Path) -> None:
-    """A text that was half written before this run goes; what is younger is another run's."""
+    """Half-written files go in every folder of the download, but for what a run still holds."""
     del project
     folder = tmp_path / "D"
     download(folder, platforms=["linux"])
     whole = files(folder)
-    for name in ("pylock.toml.0123abcd.part", "requirements.txt.89abcdef.part", "mine.part"):
-        (folder / name).write_text("half")
-        os.utime(folder / name, (1e9, 1e9))
-    (folder / "envpack.json.01234567.part").write_text("half")
-    os.utime(folder / "envpack.json.01234567.part", (1e10, 1e10))
-    download(folder, platforms=["linux"])
-    assert set(files(folder)) == {*whole, "envpack.json.01234567.part", "mine.part"}
+    (folder / "python").mkdir()
+    for name in ("", "wheels/", "sdists/", "python/", "uv/"):
+        left = folder / f"{name}.some.whl.{'0' * 16}.part"
+        left.mkdir(parents=True)
+        (left / "new").write_text("half")
+    (folder / "mine.part").write_text("mine")
+    with beside(str(folder / "wheels/other.whl")) as held:
+        Path(held).write_text("half")
+        download(folder, platforms=["linux"])
+        assert Path(held).read_text() == "half"
+    assert set(files(folder)) == {*whole, "mine.part"}
+
+
+def test_a_folder_of_something_else(project: Path, tmp_path: Path) -> None:
+    """Refused before anything is written, whatever is in it; an empty one is taken."""
+    folder = tmp_path / "src"
+    for name in ("main.py", ".hidden", "wheels/mine.whl"):
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+        with pytest.raises(OutputFault, match=r"src` is not empty, and holds no download of") as it:
+            download(folder, project=project, platforms=["linux"])
+        assert it.value.hint == "name another folder with -o"
+        assert files(folder) == [name]
+        shutil.rmtree(folder)
+    folder.mkdir()
+    download(folder, project=project, platforms=["linux"])
+    assert "envpack.json" in files(folder)
+
+
+@pytest.mark.parametrize("name", ["wheels", "sdists", "python", "uv"])
+def test_folders_that_are_links(project: Path, tmp_path: Path, name: str) -> None:
+    """Nothing is written through them, and nothing removed."""
+    folder, mine = tmp_path / "D", tmp_path / "mine"
+    download(folder, project=project, platforms=["linux"])
+    mine.mkdir()
+    (mine / "mine.whl").write_text("mine")
+    if (folder / name).exists():
+        shutil.rmtree(folder / name)
+    (folder / name).symlink_to(mine)
+    with pytest.raises(OutputFault, match=rf"/{name}` is a link, and nothing is written through"):
+        download(folder, project=project, platforms=["linux"], prune=True)
+    assert files(mine) == ["mine.whl"]
+
+
+def test_two_runs_that_fetch_programs_into_one_folder(tmp_path: Path) -> None:
+    """Each has a place of its own, and neither takes the other's away."""
+    with programs.unfinished(str(tmp_path)) as one:
+        Path(one, "half").write_text("one")
+        with programs.unfinished(str(tmp_path)) as other:
+            assert os.listdir(other) == []
+            sweep(str(tmp_path))
+        assert Path(one, "half").read_text() == "one"
+    assert os.listdir(tmp_path) == []
 
 
 def test_prune(project: Path, tmp_path: Path) -> None:

@@ -410,6 +410,19 @@ def test_a_range_of_another_file_is_not_joined(server: IndexServer, tmp_path: Pa
     assert [request.status for request in server.requests] == [200, 206, 200]
 
 
+def test_what_is_wrong_twice_is_wrong(server: IndexServer, tmp_path: Path) -> None:
+    """Bytes of several responses begin anew once, and not as often as they are joined."""
+    new = BODY[::-1]
+    fault = Fault(body=new)
+    for _ in range(4):
+        fault = Fault(cut=100_000, times=1, body=new, then=Fault(body=new, times=1, then=fault))
+    server.faults["/files/a.whl"] = fault
+    said = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"))
+    assert "its sha256 differs" in said
+    assert [request.status for request in server.requests] == [200, 206, 200, 206]
+    assert names(tmp_path) == []
+
+
 def test_without_hash_and_tag_nothing_is_joined(server: IndexServer, tmp_path: Path) -> None:
     """A weak tag names what is alike, not the same bytes; then a broken body begins anew."""
     server.faults["/files/a.whl"] = Fault(cut=1000, times=1, etag='W/"a"')
@@ -426,6 +439,22 @@ def test_a_part_belongs_to_its_hashes(server: IndexServer, tmp_path: Path) -> No
     fetch(source(url, tmp_path / "a.whl"))
     assert "range" not in server.requests[0].headers
     assert names(tmp_path) == ["a.whl"]
+
+
+def test_a_part_that_cannot_be_removed_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one goes when it is left; where that fails, its descriptor and its lock do."""
+
+    def fails(_: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    one = part.Part(str(tmp_path / "x.whl"), {"sha256": "0" * 64}, None, lambda _count: None)
+    monkeypatch.setattr(os, "unlink", fails)
+    with pytest.raises(PermissionError), one:
+        pass
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(one._file)
 
 
 def test_two_processes_do_not_write_into_one_part(server: IndexServer, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version", "presets", "listener", "host_start"},
+    {"errors", "version", "presets", "listener", "host_start", "bundled"},
+    {"held"},
     {"process"},
     {"git"},
     {"parallel", "kept", "libraries"},
@@ -45,7 +46,7 @@ FLOORS = (
     {"pipeline", "report", "output", "options", "misfits", "python_tree"},
     {"bytecode", "compile_worker"},
     {"packing", "downloading", "syncing"},
-    {"bundled", "bundle_floor"},
+    {"bundle_floor"},
     {"bundle_git", "bundle_preview", "bundle_zip"},
     {"bundle_tree"},
     {"layout_write"},

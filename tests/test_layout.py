@@ -57,6 +57,19 @@ def requirements(folder: Path, *lines: str) -> Path:
     return path
 
 
+def test_a_folder_that_is_a_link(server: IndexServer, tmp_path: Path) -> None:
+    """An update writes nothing through it."""
+    del server
+    site, mine = tmp_path / "site", tmp_path / "mine"
+    layout(site, requirements=[requirements(tmp_path, "plain")])
+    (site / "packages").rename(mine)
+    (site / "packages").symlink_to(mine)
+    before = sums(mine)
+    with pytest.raises(OutputFault, match="/packages` is a link, and nothing is written through"):
+        layout(site, update=True, requirements=[requirements(tmp_path, "colours")])
+    assert sums(mine) == before
+
+
 def resolved(folder: Path, *words: str) -> str:
     """Return what uv makes of a requirement with the settings of a layout, and nothing else."""
     settings = folder / "uv.toml"

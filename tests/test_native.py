@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envpack.errors import SourceFault
 from envpack.libraries import Need
 from envpack.model import Edit, Move
 from envpack.native import Native, Rival, Want, resolve
@@ -84,6 +86,26 @@ class Machine:
         """Resolve with nothing of the real machine."""
         loader = Loader(self.cache, tuple(folders))
         return resolve(self.files, (Move(str(self.prefix), ""),), mode, loader=loader)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_what_cannot_be_read_is_an_error(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """A disk that fails while a library is looked at says nothing of what that wants."""
+    path = machine.inside(f"{SITE}/a.so", elf(["libz.so.1"]))
+    real, seen = os.pread, []
+
+    def fails(descriptor: int, size: int, at: int) -> bytes:
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            seen.append(at)
+            if len(seen) > 1:
+                raise OSError(error, os.strerror(error))
+        return real(descriptor, size, at)
+
+    monkeypatch.setattr(os, "pread", fails)
+    with pytest.raises(SourceFault, match=rf"^cannot read `{path}`: {os.strerror(error)}$"):
+        machine.resolve()
 
 
 @pytest.fixture

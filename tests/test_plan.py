@@ -25,7 +25,7 @@ from envpack.model import (
 )
 from envpack.plan import make_plan
 from envpack.select import Filter
-from tests.trees import FakeEnvironment, install, make_environment, write
+from tests.trees import FakeEnvironment, elf, install, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
 
@@ -273,6 +273,29 @@ def test_a_link_out_is_packed_and_reported(tmp_path: Path) -> None:
         ("share/all", str(tmp_path / "elsewhere/data")),
         ("share/one", str(tmp_path / "elsewhere/data/file")),
     )
+
+
+def test_a_link_into_a_known_place_is_no_outside(tmp_path: Path) -> None:
+    """The interpreter's prefix goes in as well, so what leads there leads nowhere else."""
+    fake = make_environment(tmp_path)
+    (fake.root / "share").mkdir()
+    (fake.root / "share/one").symlink_to(fake.prefix / "lib/python3.12/os.py")
+    (fake.root / "share/all").symlink_to(fake.prefix / "include/python3.12")
+    (fake.root / "share/own").symlink_to(fake.root / "bin")
+    plan = plan_of(fake, cache_dir=lambda: pytest.fail("nothing is in uv's cache"))
+    assert plan.outside == ()
+    assert {"share/one", "share/all/patchlevel.h"} <= set(names(plan))
+
+
+def test_static_libraries_among_others_stay_out(tmp_path: Path) -> None:
+    """In a folder of the standard library that is else taken as a whole."""
+    fake = make_environment(tmp_path)
+    write(fake.prefix / "lib/python3.12/lib-dynload/_ssl.so", elf())
+    write(fake.prefix / "lib/python3.12/lib-dynload/_ssl.a", b"!<arch>\n")
+    plan = plan_of(fake)
+    assert "lib/python3.12/lib-dynload/_ssl.so" in names(plan)
+    assert "lib/python3.12/lib-dynload/_ssl.a" not in names(plan)
+    assert reasons(plan)["lib/python3.12/lib-dynload/_ssl.a"] is Reason.STATIC_LIBRARY
 
 
 def test_uvs_cache_is_no_outside(tmp_path: Path) -> None:

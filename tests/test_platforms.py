@@ -143,3 +143,12 @@ def test_newer_takes_what_older_takes(platform: Platform, minor: int) -> None:
     older = platform._replace(version=(2, minor))
     newer = platform._replace(version=(2, minor + 1))
     assert set(older.tags) <= set(newer.tags)
+
+
+def test_an_unknown_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and taken for no other; a Linux whose C library nobody can tell is its own."""
+    monkeypatch.setattr("envpack.platforms.platform_tags", lambda: iter(["freebsd_14_amd64"]))
+    with pytest.raises(UsageError, match="is no platform that is known here"):
+        current()
+    monkeypatch.setattr("envpack.platforms.platform_tags", lambda: iter(["linux_riscv64"]))
+    assert (current().os, current().arch) == ("linux", "riscv64")

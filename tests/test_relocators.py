@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from envpack.model import Edit, Move, Relocator
@@ -15,10 +15,13 @@ from envpack.relocate.elf import FLIPPED
 from envpack.relocate.paths import ByHead, ByName
 
 MOVES = (
+    Move("/home/me/a b/é/.venv", ""),
     Move("/home/me/a b/.venv", ""),
     Move("/home/me/.venv/lib64", "lib"),
     Move("/home/me/.venv", ""),
+    Move("/py/3.12/venv", ""),
     Move("/py/3.12", ""),
+    Move("/py", ""),
 )
 
 NAMES = (
@@ -27,6 +30,7 @@ NAMES = (
     "lib/libpython3.12.so.1.0",
     "lib/pkgconfig/python-3.12.pc",
     "lib/itcl4.2/itclConfig.sh",
+    "lib/python3.12/_sysconfig_vars__linux_x86_64-linux-gnu.json",
     "lib/python3.12/_sysconfigdata__linux_x86_64-linux-gnu.py",
     "lib/python3.12/build-details.json",
     "lib/python3.12/config-3.12-x86_64-linux-gnu/Makefile",
@@ -46,6 +50,13 @@ WORDS = [
     b"/home/me/a b/.venv/lib",
     b"/py/3.12",
     b"/py/3.12.1",
+    b"/py/3.12/venv",
+    b"/py/3.12/venv/lib64/x",
+    b"/py",
+    b"/home/me/.venv/lib64",
+    "/home/me/a b/é/.venv/lib".encode(),
+    b"/home/me/a b/\\u00e9/.venv",
+    b'"exec" "$(dirname $0)/python3" "/py/3.12/x"',
     b"/install",
     b"/elsewhere",
     b"prefix=",
@@ -72,6 +83,15 @@ contents = st.one_of(
 
 @pytest.mark.parametrize("relocator", RELOCATORS, ids=lambda r: type(r).__name__)
 @given(name=st.sampled_from(NAMES), data=contents)
+@example(name="lib/python3.12/build-details.json", data=b'"/py/3.12/venv/lib"')
+@example(
+    name="bin/python3.12-config",
+    data=b'#!/bin/sh\n"exec" "$(dirname $0)/python3" "/py/3.12/x"\nprefix_real=$(installed_prefix',
+)
+@example(
+    name="bin/python3.12-config",
+    data=b'#!/bin/sh\nprefix_real=$(installed_prefix\n"exec" "$(dirname $0)/python3" "/py/x"',
+)
 def test_edits_are_sound_and_final(relocator: Relocator, name: str, data: bytes) -> None:
     """In bounds, disjoint, with a known reason; and the edited file yields no further edit."""
     if not relocator.claims(name, data[:4096]):

@@ -143,3 +143,17 @@ def test_links_that_end_elsewhere(tmp_path: Path) -> None:
     assert [name for name, _ in found.links] == ["deep", "good"]
     why = "it is a link to something that does not travel"
     assert found.left_out == tuple((name, why) for name in ("a/out", "away", "one", "two", "up"))
+
+
+def test_many_links(tmp_path: Path) -> None:
+    """Each of thousands is found to lead to a file, a folder, a link, or nothing that travels."""
+    (tmp_path / "d/e").mkdir(parents=True)
+    for number in range(4000):
+        (tmp_path / f"d/e/f{number}").touch()
+        (tmp_path / f"l{number}").symlink_to(f"d/e/f{3999 - number}")
+    (tmp_path / "to-folder").symlink_to("d")
+    (tmp_path / "to-link").symlink_to("to-folder")
+    (tmp_path / "to-none").symlink_to("d/e/f")
+    found = collected([str(tmp_path)])
+    assert len(found.links) == 4002
+    assert found.left_out == (("to-none", "it is a link to something that does not travel"),)

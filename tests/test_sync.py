@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from envpack import syncing
+from envpack.bundled.marking import write_marks
 from envpack.downloading import download
 from envpack.errors import ProjectFault
 from envpack.lock import Scope
@@ -174,3 +176,26 @@ def test_git_and_url(
 def _wheel(tmp_path: Path) -> bytes:
     name = next(name for name in files(tmp_path / "shelf") if name.startswith("colours"))
     return (tmp_path / "shelf" / name).read_bytes()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_mark_leaves_strange_names_alone(tmp_path: Path, end: str) -> None:
+    """What other tools take for the end of a line may be in a name that RECORD has."""
+    names = ["p/a\u2028b.py", "p/a\x0bb.py", "p/a\x1cb.py", "p/a\x85b.py"]
+    rows = [f"{name},sha256=x,1" for name in names]
+    venv = tmp_path / ".venv"
+    info = venv / "lib/python3.12/site-packages/p-1.0.dist-info"
+    info.mkdir(parents=True)
+    text = (end or "\n").join([*rows, "p-1.0.dist-info/direct_url.json,sha256=old,3"]) + end
+    writers: tuple[Callable[[], None], ...] = (
+        lambda: syncing._replace_record(str(info), info.name, "{}"),
+        lambda: write_marks(str(venv), "3.12", {"p": {}}),
+    )
+    for write in writers:
+        (info / "RECORD").write_text(text, encoding="utf-8", newline="")
+        write()
+        lines = (info / "RECORD").read_bytes().decode().split("\n")
+        assert lines[: len(rows)] == rows
+        assert lines[len(rows)].startswith("p-1.0.dist-info/direct_url.json,sha256=")
+        assert lines[len(rows)].endswith(",2")
+        assert lines[len(rows) + 1 :] == [""]

@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from envpack.bundled.install import Installer
 from envpack.bundled.owned import Owned
-from envpack.bundled.placing import MANIFEST, OWN
+from envpack.bundled.placing import MANIFEST, OWN, Failed, place, read_manifest
 from envpack.bundling import bundle
 from envpack.cli import run
 from envpack.uv import Uv
@@ -115,25 +118,143 @@ def test_restore_needs_no_bundle(bundled: Path, there: Path, tmp_path: Path) -> 
 
 def test_what_killed_runs_leave(bundled: Path, there: Path, tmp_path: Path) -> None:
     """A folder that was put aside comes back, and what no living run owns goes."""
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    for name in (f".there.{dead.pid}.part", f".there.{os.getpid()}0000000.part"):
+    left = [".there.17.part", f".there.{os.getpid()}.part", f".there.{'0f' * 8}.part"]
+    others = [".there.other.part", ".there.part", ".this.17.part", ".there.19.part"]
+    for name in (*left, *others):
         (tmp_path / name / "tree").mkdir(parents=True)
-    living = [f".there.{os.getppid()}.part", ".there.other.part", f".this.{dead.pid}.part"]
-    for name in living:
-        (tmp_path / name).mkdir()
+    (tmp_path / ".there.19.part/unlocked").touch()  # where a shell could not hold it
+    living = tmp_path / ".there.18.part"
+    living.mkdir()
+    held = subprocess.Popen(["sh", "-c", HOLDS, "sh", living], stdout=subprocess.PIPE)
+    assert held.stdout is not None
+    held.stdout.readline()
     (there / OWN).rename(there / f"{OWN}.old")
     (there / ".venv").rename(there / ".venv.part")
     assert run(["unbundle", str(bundled), str(there)]) == 0
     assert uv(there, "run", "--locked", "main.py") == "plum\n"
-    found = [path.name for path in tmp_path.iterdir() if path.name.startswith(".t")]
-    assert sorted(found) == sorted(living)
+    stay = sorted([*others, living.name])
+    assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
     assert not [path.name for path in there.iterdir() if path.name.endswith((".old", ".part"))]
-    for name in (f".there.{dead.pid}.part",):
-        (tmp_path / name).mkdir()
+    for name in left:
+        (tmp_path / name / "tree").mkdir(parents=True)
     assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
-    found = [path.name for path in tmp_path.iterdir() if path.name.startswith(".t")]
-    assert sorted(found) == sorted(living)
+    assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
+    held.kill()
+    with held:
+        pass
+    assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
+    assert sorted(path.name for path in tmp_path.glob(".t*")) == sorted(others)
+
+
+LET_IT_END = "hint: let it end, and try again\n"
+HOLDS = 'exec 9< "$1" && flock 9 && echo held && exec sleep 600'
+
+
+def started(bundled: Path, there: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the bundle's own script."""
+    command = ["sh", str(bundled), str(there), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_two_at_once_into_one_folder(
+    bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+) -> None:
+    """One installs, and those that come meanwhile are refused in a sentence, at any moment."""
+    there = tmp_path / "there"
+    if not fresh:
+        assert run(["unbundle", str(bundled), str(there)]) == 0
+    refused = f"error: another run is at work in `{there}`\n{LET_IT_END}"
+    seen: list[tuple[int, str]] = []
+    fill = Installer.fill
+
+    def meanwhile(installer: Installer) -> None:
+        if not seen:
+            seen.append((0, ""))
+            for words in ([], ["--uninstall"]):
+                with started(bundled, there, *words) as other:
+                    _, err = other.communicate()
+                seen.append((other.returncode, err))
+        fill(installer)
+
+    monkeypatch.setattr(Installer, "fill", meanwhile)
+    assert run(["unbundle", str(bundled), str(there)]) == 0
+    assert seen[1:] == [(1, refused), (1, refused)]
+    assert uv(there, "run", "--locked", "main.py") == "plum\n"
+    assert not list(tmp_path.glob(".there.*"))
+
+
+def test_many_at_once_into_one_folder(bundled: Path, tmp_path: Path) -> None:
+    """At least one installs, the others are refused in that sentence, and it runs."""
+    there = tmp_path / "there"
+    processes = [started(bundled, there) for _ in range(3)]
+    ended = [(process, process.communicate()[1]) for process in processes]
+    told = {err for process, err in ended if process.returncode}
+    assert told <= {
+        f"error: another run is at work in `{there}`\nhint: let it end, and try again\n"
+    }
+    assert any(process.returncode == 0 for process in processes)
+    assert uv(there, "run", "--locked", "main.py") == "plum\n"
+    assert not list(tmp_path.glob(".there.*"))
+
+
+def test_one_that_came_just_now(bundled: Path, tmp_path: Path) -> None:
+    """A folder that was not there when this run looked is not its own, whatever is in it."""
+    there, tree = tmp_path / "there", tmp_path / "tree"
+    assert run(["unbundle", str(bundled), str(there)]) == 0
+    shutil.copytree(there, tree, symlinks=True)
+    with pytest.raises(Failed, match=r"^another run is at work in `.*there`$"):
+        place(str(tree), str(there), read_manifest(str(tree)), None, held=False)
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"]])
+def test_without_the_program_flock(bundled: Path, tmp_path: Path, shell: list[str]) -> None:
+    """A shell that can hold nothing is not swept; its Python holds and sweeps in its place."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"no {shell[0]} here")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in USED:
+        (programs / name).symlink_to(shutil.which(name) or name)
+    (programs / PYTHON_NAME).symlink_to(sys.executable)
+    (tmp_path / ".there.17.part").mkdir()
+    (tmp_path / ".there.19.part").mkdir()
+    (tmp_path / ".there.19.part/unlocked").touch()
+    path = shutil.which(shell[0]) or ""
+    env = {**os.environ, "PATH": f"{programs}:{Path(Uv.find().path).parent}"}
+    words = [path, *shell[1:], str(bundled), str(tmp_path / "there")]
+    if shell[0] != "busybox":  # whose programs are its own
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in tmp_path.glob(".there.*")] == [".there.19.part"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.glob(".there.*")] == [".there.19.part"]
+
+
+PYTHON_NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+USED = ("mkdir", "rmdir", "mv", "rm", "tar", "gzip", "chmod", "df", "uname", "cat", "sha256sum")
+
+
+def test_two_bundles_sign_one_python(tmp_path: Path) -> None:
+    """Neither forgets the other, though both write into one file."""
+    place = tmp_path / "pythons/cpython"
+    place.mkdir(parents=True)
+    owners = []
+    for number in range(8):
+        (tmp_path / f"{number}" / OWN).mkdir(parents=True)
+        owner = Owned(str(tmp_path / f"{number}"))
+        owner.told["python"] = {"dir": str(place.parent), "key": place.name}
+        owners.append(owner)
+    for _ in range(10):
+        threads = [threading.Thread(target=owner.claim) for owner in owners]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        users = json.loads((place / ".envpack.json").read_text("utf-8"))["users"]
+        assert sorted(users) == sorted(owner.told["id"] for owner in owners)
+        (place / ".envpack.json").unlink()
 
 
 def test_another_platform(

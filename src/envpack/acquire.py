@@ -28,6 +28,7 @@ from envpack.choice import Choice, Lack
 from envpack.errors import ProjectFault
 from envpack.fetch import Fetched
 from envpack.fetch import Source as File
+from envpack.held import replaced
 from envpack.parallel import Pool
 from envpack.platforms import Target
 from envpack.urls import shown
@@ -281,8 +282,8 @@ class Acquirer:
         with open(path, "rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         self._claim(place, digest)
-        shutil.move(path, f"{target}.part")
-        os.replace(f"{target}.part", target)
+        with replaced(target) as new:
+            shutil.move(path, new)
         return Stored(
             path=place,
             name=str(choice.package.name),

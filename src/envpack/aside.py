@@ -12,13 +12,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from envpack.bundled.holding import holding, remove_tree
 from envpack.errors import FetchFault, OutputFault
-
-_DIRECTORY = 0o755
-_WRITABLE = 0o300
-_AT_FDCWD = -100
-_EXCHANGE = 2
-"""`AT_FDCWD` and `RENAME_EXCHANGE` of renameat2(2)."""
+from envpack.held import exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +56,12 @@ class Aside:
         if not os.path.lexists(self.target):
             os.rename(self.path, self.target)
             return
-        _exchange(self.path, self.target)
-        _remove_tree(self.path)
+        exchange(self.path, self.target, _old(self.target))
+        remove_tree(self.path)
 
     def discard(self) -> None:
         """Remove the new folder."""
-        _remove_tree(self.path)
+        remove_tree(self.path)
 
 
 @contextmanager
@@ -75,26 +71,45 @@ def aside(target: str) -> Iterator[Aside]:
     What a killed run left there is where this one begins. Where files could not be fetched, those
     that came are kept for the next run, else nothing is left.
     """
-    parent, name = os.path.split(target)
-    path = os.path.join(parent, f".{name}.part")
-    lock = -1
-    try:
-        with _faults(target):
-            os.makedirs(path, exist_ok=True)
-            lock = _locked(path, target)
-        with _faults(target):
-            yield Aside(target, path)
-    except FetchFault as fault:
-        kept = f"what came is kept in `{os.path.basename(path)}`, for the next run"
-        fault.hint = f"{fault.hint}; {kept}" if fault.hint else kept
-        raise
-    except BaseException:
-        if lock >= 0:
-            _remove_tree(path)
-        raise
-    finally:
-        if lock >= 0:
-            os.close(lock)
+    path = _part(target)
+    with _faults(target):
+        os.makedirs(path, exist_ok=True)
+        with holding(path) as free:
+            if not free:
+                raise OutputFault(f"another run is about to write `{target}`")
+            try:
+                with _faults(target):
+                    yield Aside(target, path)
+            except FetchFault as fault:
+                kept = f"what came is kept in `{os.path.basename(path)}`, for the next run"
+                fault.hint = f"{fault.hint}; {kept}" if fault.hint else kept
+                raise
+            except BaseException:
+                remove_tree(path)
+                raise
+
+
+def put_back(target: str) -> None:
+    """Give the folder its name again that a killed run had put away, where that takes two steps."""
+    old = _old(target)
+    if not os.path.lexists(old):
+        return
+    with suppress(OSError):
+        if os.path.lexists(target):
+            remove_tree(old)
+            return
+        with holding(_part(target)) as free:
+            if free and not os.path.lexists(target):
+                os.rename(old, target)
+
+
+def _part(target: str) -> str:
+    above, name = os.path.split(target)
+    return os.path.join(above, f".{name}.part")
+
+
+def _old(target: str) -> str:
+    return f"{_part(target)}.old"
 
 
 @contextmanager
@@ -103,19 +118,6 @@ def _faults(target: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
-
-
-def _locked(path: str, target: str) -> int:
-    """Return a descriptor of a folder that no other run has."""
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise OutputFault(f"another run is about to write `{target}`") from None
-    return descriptor
 
 
 def _link_tree(source: str, into: str) -> None:
@@ -130,30 +132,3 @@ def _link_tree(source: str, into: str) -> None:
                 os.link(entry.path, path, follow_symlinks=False)
             except OSError:  # a file system without hard links, or more than it can count
                 shutil.copy2(entry.path, path, follow_symlinks=False)
-
-
-def _exchange(one: str, other: str) -> None:
-    """Let two folders change names: at once where the system can do that."""
-    import ctypes
-
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        renameat2 = None
-    if renameat2 is not None:
-        names = os.fsencode(one), os.fsencode(other)
-        if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE) == 0:
-            return
-    old = f"{one}.old"
-    os.rename(other, old)
-    os.rename(one, other)
-    os.rename(old, one)
-
-
-def _remove_tree(path: str) -> None:
-    """Remove a folder, those that cannot be written to included."""
-    for folder, _, _ in os.walk(path):
-        if os.stat(folder).st_mode & _WRITABLE != _WRITABLE:
-            with suppress(OSError):
-                os.chmod(folder, _DIRECTORY)
-    shutil.rmtree(path, ignore_errors=True)

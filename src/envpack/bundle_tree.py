@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from envpack.wheelhouse import RECORD, Record, Stored
 MANIFEST = f"{OWN}/bundle.json"
 INSTALLER = (
     "install.py", "unzipped.py", "placing.py", "windows.py", "fitting.py", "marking.py", "owned.py",
-    "removing.py", "restoring.py", "containing.py",
+    "removing.py", "restoring.py", "containing.py", "holding.py",
 )  # fmt: skip
 """What of `envpack.bundled` travels as it is."""
 
@@ -54,26 +54,50 @@ _WITH_URLS = frozenset({".gitmodules", "pyproject.toml", "requirements.txt", "uv
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of the bundle: `name` below DIR, `path` here, or a link's text."""
+    """A file of the bundle: `name` below DIR, `path` here, or a link's text.
+
+    `sha256` is what the manifest says of the file, "" if nothing does.
+    """
 
     name: str
     path: str
     size: int
     executable: bool
     link: str | None = None
+    sha256: str = ""
 
     def member(self, arcroot: str) -> Member:
         """Return it as a format takes it."""
         if self.link is not None:
             link = Link(LinkKind.SYMBOLIC, self.link)
             return Member(arcroot + self.name, 0, False, link=link)
-        return Member(arcroot + self.name, self.size, self.executable, _blocks(self.path))
+        return Member(arcroot + self.name, self.size, self.executable, self._blocks())
 
     def told(self) -> dict[str, Any]:
         """Return it as the manifest has it."""
         if self.link is not None:
             return {"link": self.link}
-        return {**_told(self.path), **({"executable": True} if self.executable else {})}
+        executable = {"executable": True} if self.executable else {}
+        return {"sha256": self.sha256, "size": self.size, **executable}
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield the content; raises ProjectFault if it is not what the manifest tells."""
+        total, left = hashlib.sha256(), self.size
+        try:
+            with open(self.path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    left -= len(block)
+                    if left < 0:
+                        break
+                    total.update(block)
+                    yield block
+        except OSError as error:
+            raise ProjectFault(f"cannot read `{self.path}`: {error.strerror}") from error
+        if left or (self.sha256 and total.hexdigest() != self.sha256):
+            raise ProjectFault(
+                f"`{self.path}` changed while it was bundled",
+                hint="let what changes it end, then bundle again",
+            )
 
 
 class Tree:
@@ -103,6 +127,7 @@ class Tree:
         self._joins: dict[str, Any] = {}
         self.manifest: dict[str, Any] = {}
         self.stub = b""
+        self._settled: tuple[Entry, ...] = ()
 
     def join(self, files: Sequence[str]) -> None:
         """Note files that the far side must have as they are here, as they do not travel."""
@@ -143,7 +168,7 @@ class Tree:
         targets = [self._target(target) for target in self.targets]
         for name, data in lists_of_pythons(targets).items():
             self._make(scratch, name, data)
-        entries = self._entries()
+        entries = tuple(map(_digested, self._entries()))
         self.stub = stub(
             self.name, self.lock.version, targets, sum(entry.size for entry in entries)
         ).encode()
@@ -166,10 +191,11 @@ class Tree:
         self.manifest["digest"] = digested(text)
         text = text.replace("0" * 64, self.manifest["digest"], 1)
         self._make(scratch, MANIFEST, text.encode())
+        self._settled = (_entry(MANIFEST, self._made[MANIFEST]), *entries)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return all files: the manifest, the bundle's own, as the far side needs them, sources."""
-        return self._entries()
+        """Return all files, once they are settled: the manifest, the bundle's own, the sources."""
+        return self._settled
 
     def openers(self) -> dict[str, bytes]:
         """Return what opens the bundle as a zip, once it is settled."""
@@ -270,15 +296,18 @@ def _entry(name: str, path: str, executable: bool = False) -> Entry:
     return Entry(name, path, status.st_size, executable or bool(status.st_mode & 0o100))
 
 
+def _digested(entry: Entry) -> Entry:
+    """Return an entry with what its file is now."""
+    return entry if entry.link is not None else replace(entry, **_told(entry.path))
+
+
 def _told(path: str) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"sha256": digest, "size": os.fstat(file.fileno()).st_size}
-
-
-def _blocks(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        yield from iter(lambda: file.read(_BLOCK), b"")
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"sha256": digest, "size": os.fstat(file.fileno()).st_size}
+    except OSError as error:
+        raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
 
 
 def stub(name: str, version: str | None, targets: Sequence[dict[str, Any]], size: int) -> str:

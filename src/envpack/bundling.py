@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from envpack.bundle_tree import Entry, Tree
 from envpack.bundle_zip import TREE, without_impossible
 from envpack.downloading import download
 from envpack.errors import OutputFault, ProjectFault, UsageError
+from envpack.held import scratch_folder
 from envpack.listener import Listener, Silent
 from envpack.lock import Locked, LockFile, Scope, check_fresh, export, find_lock
 from envpack.model import Format, Item, Member
@@ -117,8 +117,7 @@ def bundle(
     check_output(output, kind, force=force)
     check_fresh(Uv.find(), lock)
     scope = scope or EVERYTHING
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         locked = export(Uv.find(), lock, scope, scratch)
         sources = _sources(lock, locked, source, windows=windows)
         folder = os.path.join(scratch, "folder")
@@ -186,7 +185,7 @@ def preview(
     check_fresh(program, lock)
     given = archives_in([os.fspath(path) for path in python_archives])
     targets = targets_for(program, lock, platforms, pythons)
-    with tempfile.TemporaryDirectory(prefix="envpack-") as scratch:
+    with scratch_folder() as scratch:
         locked = export(program, lock, scope or EVERYTHING, scratch)
         sources = _sources(lock, locked, source, windows=windows)
         rows = rows_of(locked, targets, sources, given, python=python, uv=uv, with_git=with_git)
@@ -291,7 +290,8 @@ def _write(
             out.write(tree.stub.replace(b"0" * 64, digest.encode(), 1))
             file.seek(0)
             shutil.copyfileobj(file, out, _BLOCK)
-            os.fchmod(out.fileno(), os.fstat(file.fileno()).st_mode | 0o111)
+            mode = os.fstat(out.fileno()).st_mode
+            os.fchmod(out.fileno(), mode | (mode & 0o444) >> 2)  # whoever reads it may run it
     except OSError as error:
         raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
     finally:

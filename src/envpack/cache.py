@@ -3,25 +3,27 @@
     v2/runs/<names>/<key>   a run's bytes, what its format must know of it, checksums
     v2/known/<key>          digests, edits and leaks of the files of a run, as JSON
 
-Entries are written aside and renamed, so that any number of processes may share a folder, and are
-checked whole before a byte of them is used. Whatever is wrong with the cache, a pack goes on
-without it.
+Entries are written aside and renamed, so that any number of processes may share a folder. Each
+says for which names and key it was made, and is checked whole before a byte of it is used. Whatever
+is wrong with the cache or with what is in it, a pack goes on without it.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from envpack.bundled.holding import lock
 from envpack.kept import Packed
 
 DEFAULT_CAP = 5_000_000_000
@@ -29,12 +31,24 @@ DEFAULT_CAP = 5_000_000_000
 
 _VERSION = "v2"
 _PARTIAL = ".part-"
-_PARTIAL_AGE = 24 * 3600
 _MAGIC = b"envprun1"
 _END = struct.Struct("<Q32s8s")
 """The last bytes of an entry: the length and the sha256 of the JSON before them, and a name."""
 
 _CHUNK = 1024 * 1024
+
+UNUSABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What can come of taking an entry for what it is not."""
 
 
 class Usage(NamedTuple):
@@ -64,12 +78,12 @@ class Cache:
     def run(self, names: str, key: str) -> Packed | None:
         """Return a run that is there and whole; it is to be released."""
         try:
-            descriptor = os.open(self._path("runs", names, key), os.O_RDONLY)
+            descriptor = _opened(self._path("runs", names, key))
         except OSError:
             return None
         try:
-            packed = _checked(descriptor)
-        except (OSError, ValueError, KeyError, TypeError, struct.error):
+            packed = _checked(descriptor, [names, key])
+        except UNUSABLE:
             packed = None
         if packed is None:
             os.close(descriptor)
@@ -82,7 +96,7 @@ class Cache:
         """Keep a run that was packed just now."""
         with suppress(OSError), _aside(self._path("runs", names, key)) as descriptor:
             packed.copy_to(descriptor)
-            facts = {"facts": packed.facts, "size": packed.size}
+            facts = {"for": [names, key], "facts": packed.facts, "size": packed.size}
             text = json.dumps({**facts, "crcs": _crcs(descriptor, packed.size)}).encode()
             _write(descriptor, text)
             _write(descriptor, _END.pack(len(text), hashlib.sha256(text).digest(), _MAGIC))
@@ -94,22 +108,22 @@ class Cache:
         if not self.known:
             return None
         try:
-            with open(self._path("known", key), "rb") as file:
+            with open(_opened(self._path("known", key)), "rb") as file:
                 digest, _, text = file.read().partition(b"\n")
-            if hashlib.sha256(text).hexdigest().encode() != digest:
-                return None
+                if _digest(key, text) != digest:
+                    return None
+                with suppress(OSError):
+                    os.utime(file.fileno())
             value = json.loads(text)
-        except (OSError, ValueError):
+        except UNUSABLE:
             return None
-        with suppress(OSError):
-            os.utime(self._path("known", key))
         return value if isinstance(value, dict) else None
 
     def remember(self, key: str, value: dict[str, Any]) -> None:
         """Remember something under a key."""
         text = json.dumps(value).encode()
         with suppress(OSError), _aside(self._path("known", key)) as descriptor:
-            _write(descriptor, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+            _write(descriptor, _digest(key, text) + b"\n" + text)
 
     # ---- care --------------------------------------------------------------------------------
 
@@ -144,7 +158,7 @@ class Cache:
         return os.path.join(self.folder, _VERSION, *parts)
 
     def _entries(self) -> Iterator[tuple[int, int, str]]:
-        """Yield when each entry was last used, its size and path; old partial ones go."""
+        """Yield when each entry was last used, its size and path; what killed runs left goes."""
         for folder, _, names in os.walk(self._path()):
             for name in names:
                 path = os.path.join(folder, name)
@@ -152,8 +166,8 @@ class Cache:
                     status = os.stat(path)
                     if not name.startswith(_PARTIAL):
                         yield status.st_mtime_ns, status.st_size, path
-                    elif time.time() - status.st_mtime > _PARTIAL_AGE:
-                        os.unlink(path)
+                    else:
+                        _remove_unheld(path)
 
 
 class _aside:  # noqa: N801 - a context manager, used like a function
@@ -169,20 +183,46 @@ class _aside:  # noqa: N801 - a context manager, used like a function
         os.makedirs(folder, exist_ok=True)
         self._temporary = os.path.join(folder, f"{_PARTIAL}{secrets.token_hex(8)}")
         self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        lock(self._descriptor)  # if it was swept just now, the entry is not kept
         return self._descriptor
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        os.close(self._descriptor)
         try:
             if kind is None:
                 os.replace(self._temporary, self._path)
         finally:
             with suppress(OSError):
                 os.unlink(self._temporary)
+            os.close(self._descriptor)  # and with it the lock
 
 
-def _checked(descriptor: int) -> Packed | None:
-    """Return the run in an open entry, None if a bit of it is wrong."""
+def _remove_unheld(path: str) -> None:
+    """Remove a partial entry that nobody writes any more."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        if lock(descriptor):
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    """Open a file to read it; raises OSError also for what is none, and never waits for a pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return descriptor
+
+
+def _digest(key: str, text: bytes) -> bytes:
+    """Return the checksum of what is remembered under a key, and under no other."""
+    return hashlib.sha256(f"{key}\n".encode() + text).hexdigest().encode()
+
+
+def _checked(descriptor: int, wanted: list[str]) -> Packed | None:
+    """Return the run in an open entry, None if a bit of it is wrong, or if it is another one."""
     size = os.fstat(descriptor).st_size
     length, digest, magic = _END.unpack(os.pread(descriptor, _END.size, size - _END.size))
     begin = size - _END.size - length
@@ -192,7 +232,9 @@ def _checked(descriptor: int) -> Packed | None:
     if hashlib.sha256(text).digest() != digest:
         return None
     value = json.loads(text)
-    if value["size"] != begin or _crcs(descriptor, begin) != value["crcs"]:
+    if (value["for"], value["size"]) != (wanted, begin):
+        return None
+    if _crcs(descriptor, begin) != value["crcs"]:
         return None
     return Packed(descriptor, 0, begin, value["facts"], lambda: os.close(descriptor))
 

@@ -6,8 +6,9 @@ one stops at the first package without a fitting file, here every package has it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TypeAlias, cast
 
 from packaging.markers import Marker
@@ -26,6 +27,8 @@ from packaging.utils import parse_wheel_filename
 from envpack.platforms import STANDARD, Platform, Python, Target
 
 Source: TypeAlias = PackageWheel | PackageSdist | PackageArchive | PackageVcs | PackageDirectory
+
+_Selector: TypeAlias = Callable[[Iterable[tuple[int, frozenset[Tag]]]], Iterator[int]]
 
 _RARE = tuple(
     Platform("linux", arch, "gnu", (2, 28))
@@ -82,8 +85,9 @@ def choose(
     takers: dict[tuple[int, int], list[Target]] = {}
     lacks: dict[tuple[int, Target], None] = {}
     for target in targets:
+        select = create_compatible_tags_selector(target.tags)
         for index in _wanted_by(pylock.packages, target):
-            at = _taken(_sources(pylock.packages[index]), target.tags)
+            at = _taken(_sources(pylock.packages[index]), select)
             if at is None:
                 lacks[index, target] = None
             else:
@@ -97,10 +101,11 @@ def choose(
                 takers.setdefault((index, at), [])
     if closure:
         pythons = tuple(dict.fromkeys([*(target.python for target in targets), *every]))
+        there: dict[int, set[int]] = {}
+        for index, at in takers:
+            there.setdefault(index, set()).add(at)
         for index, package in enumerate(pylock.packages):
-            sources = _sources(package)
-            there = {at for found, at in takers if found == index}
-            for at in _completing(sources, there, pythons):
+            for at in _completing(_sources(package), there.get(index, set()), pythons):
                 takers.setdefault((index, at), [])
     choices = (
         Choice(pylock.packages[index], _sources(pylock.packages[index])[at], tuple(wanting))
@@ -122,7 +127,7 @@ def _completing(
     """Yield the places of small files that are missing for one of the Pythons to have any."""
     wheels = [
         (
-            all(tag.platform != "any" for tag in parse_wheel_filename(source.filename)[-1]),
+            all(tag.platform != "any" for tag in _tags_of(source.filename)),
             source.size or 0,
             at,
             source,
@@ -148,14 +153,14 @@ def _sources(package: Package) -> tuple[Source, ...]:
     return (*(package.wheels or ()), *([package.sdist] if package.sdist else []))
 
 
-def _taken(sources: Sequence[Source], tags: Sequence[Tag]) -> int | None:
+def _taken(sources: Sequence[Source], select: _Selector) -> int | None:
     """Return the place of the best wheel, else of what can be built, None if there is nothing."""
     wheels = [
-        (at, parse_wheel_filename(source.filename)[-1])
+        (at, _tags_of(source.filename))
         for at, source in enumerate(sources)
         if isinstance(source, PackageWheel)
     ]
-    best = next(create_compatible_tags_selector(tags)(wheels), None)
+    best = next(select(wheels), None)
     if best is not None:
         return best
     rest = (at for at, source in enumerate(sources) if not isinstance(source, PackageWheel))
@@ -190,9 +195,25 @@ def _wanting(package: Package, pythons: Sequence[Python]) -> tuple[Python, ...]:
 
 def _suits(wheel: PackageWheel, python: Python) -> bool:
     """Say whether a Python takes a wheel, if the platform is right."""
-    platforms = {tag.platform for tag in parse_wheel_filename(wheel.filename)[-1]}
-    tags = python.tags(sorted(platforms))
-    return not parse_wheel_filename(wheel.filename)[-1].isdisjoint(tags)
+    right, anywhere = _interpreters(python)
+    return any(
+        (tag.interpreter, tag.abi) in (anywhere if tag.platform == "any" else right)
+        for tag in _tags_of(wheel.filename)
+    )
+
+
+@lru_cache(maxsize=65536)
+def _tags_of(filename: str) -> frozenset[Tag]:
+    """Return the tags of a wheel's name, which is asked for once for each target and Python."""
+    return parse_wheel_filename(filename)[-1]
+
+
+@cache
+def _interpreters(python: Python) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+    """Return the pairs of interpreter and ABI that a Python takes on its platform, and on any."""
+    tags = python.tags(["own"])
+    right = {(tag.interpreter, tag.abi) for tag in tags if tag.platform == "own"}
+    return frozenset(right), frozenset({(tag.interpreter, tag.abi) for tag in tags})
 
 
 def is_supported(target: Target, supported: Sequence[Marker]) -> bool:

@@ -7,11 +7,9 @@ uv would choose there; and files come from where the lock says.
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from envpack.acquired import Acquired
@@ -19,6 +17,7 @@ from envpack.bringing import Bringer
 from envpack.choice import targets_of
 from envpack.download_report import DownloadReport
 from envpack.errors import OutputFault, UsageError
+from envpack.held import is_empty, scratch_folder, sweep
 from envpack.listener import Listener, Silent
 from envpack.lock import (
     Locked,
@@ -32,25 +31,31 @@ from envpack.lock import (
     supported_environments,
 )
 from envpack.platforms import platforms_named, pythons_named
-from envpack.programs import Brought, bring_pythons, bring_uvs, check_given
+from envpack.programs import UV, Brought, bring_pythons, bring_uvs, check_given
 from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
 from envpack.wanted import Wanted
 from envpack.wheelhouse import (
     BUILD_REQUIREMENTS,
+    DIRECTORY,
+    FILE,
+    PROGRAM,
     PYLOCK,
+    PYTHONS,
     RECORD,
     REQUIREMENTS,
     SDISTS,
+    UVS,
     WHEELS,
     Record,
+    check_no_links,
     pylock_text,
     read_record,
     record_text,
-    remove_half_written,
     remove_others,
     requirements_text,
+    set_mode,
     write_text,
 )
 
@@ -132,8 +137,7 @@ def download(
         jobs=jobs,
         listener=listener,
     )
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         locked = run.locked(scratch)
         acquired = run.acquired(locked, scratch)
         return run.finished(locked, acquired, run.programs())
@@ -155,7 +159,6 @@ class _Run:
     prune: bool
     jobs: int | None
     listener: Listener
-    begun: float = field(default_factory=time.time)
 
     def locked(self, scratch: str) -> Locked:
         """Return what is locked, or resolve what is not."""
@@ -181,15 +184,32 @@ class _Run:
         return bringer.bring(locked, self.lock, scratch)
 
     def _make_folders(self) -> None:
-        """Make the folder, marked as what it is: builds of a project around it pass it over."""
+        """Make the folder, first of all marked as what it is.
+
+        By that builds of a project around it pass it over, and the next run knows it.
+        """
         try:
+            if not os.path.isdir(self.folder):
+                os.makedirs(self.folder)
+                os.chmod(self.folder, DIRECTORY)
+            if not os.path.lexists(path := os.path.join(self.folder, RECORD)):
+                write_text(path, record_text(Record({"project": self.told}, ())))
             for name in (WHEELS, SDISTS):
                 os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         except OSError as error:
             raise OutputFault(f"cannot make `{self.folder}`: {error.strerror}") from error
-        path = os.path.join(self.folder, RECORD)
-        if not os.path.lexists(path):
-            write_text(path, record_text(Record({"project": self.told}, ())))
+        for name in ("", WHEELS, SDISTS, PYTHONS, UVS):
+            sweep(os.path.join(self.folder, name))
+
+    def _let_read(self, names: Sequence[str], programs: Brought) -> None:
+        """Give the folder's files and its own folders their modes, as far as they are ours."""
+        started = {file.path for file in programs.files if file.role == UV}
+        for name in (WHEELS, SDISTS, PYTHONS, UVS):
+            set_mode(os.path.join(self.folder, name), DIRECTORY)
+        for name in names:
+            mode = PROGRAM if name in started else FILE
+            with suppress(PermissionError):  # another user's, who shares the folder
+                set_mode(os.path.join(self.folder, *name.split("/")), mode)
 
     def programs(self) -> Brought:
         """Bring interpreters and uv, if they are wanted."""
@@ -224,7 +244,7 @@ class _Run:
         )
         for name, text in texts:
             write_text(os.path.join(self.folder, name), text)
-        remove_half_written(self.folder, self.begun)
+        self._let_read([*(name for name, _ in texts), *(file.path for file in files)], programs)
         removed = remove_others(self.folder, [file.path for file in files]) if self.prune else ()
         with suppress(OSError):
             os.rmdir(os.path.join(self.folder, SDISTS))  # as most have none
@@ -256,11 +276,16 @@ def _previous(folder: str, told: dict[str, Any]) -> Record | None:
         if os.path.lexists(folder):
             raise OutputFault(f"`{folder}` is no folder")
         return None
+    check_no_links(folder, (WHEELS, SDISTS, PYTHONS, UVS))
     previous = read_record(folder)
     if previous is None:
         if os.path.lexists(os.path.join(folder, PYLOCK)):
             raise OutputFault(
                 f"`{folder}` holds a {PYLOCK} that envpack did not write", hint=_ANOTHER
+            )
+        if not is_empty(folder):
+            raise OutputFault(
+                f"`{folder}` is not empty, and holds no download of envpack's", hint=_ANOTHER
             )
         return None
     if (before := previous.about.get("project")) != told:

@@ -178,6 +178,11 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
+def plain_mode(path: str) -> None:
+    """Give a file one of the two modes of archives, as builds may take over what it has."""
+    os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+
+
 def _copy_file(path: str, target: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
@@ -185,5 +190,6 @@ def _copy_file(path: str, target: str) -> None:
             os.symlink(os.path.realpath(path), target)
         else:
             shutil.copy2(path, target)
+            plain_mode(target)
     except PermissionError:  # not readable here, so no build ever read it
         return

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from envpack.errors import ProjectFault, ToolFault
-from envpack.process import finished, masked
+from envpack.process import BUILDS, finished, masked
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _REPOSITORY = frozenset(
@@ -173,8 +173,9 @@ def _without_filters(folder: str) -> list[str]:
 def _finished(
     words: Sequence[str], more: Mapping[str, str] | None = None
 ) -> tuple[int, bytes, bytes]:
+    """Run git; what it checks out has the same modes for every user."""
     env = {**_environment(), **(more or {})}
-    return finished(["git", *_HARMLESS, *words], env, hint="install git")
+    return finished(["git", *_HARMLESS, *words], env, hint="install git", umask=BUILDS)
 
 
 def _environment() -> dict[str, str]:

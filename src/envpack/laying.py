@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from envpack.archive import format_for
-from envpack.aside import Aside, aside
+from envpack.aside import Aside, aside, put_back
 from envpack.bundle_tree import Entry
 from envpack.errors import OutputFault, UsageError
+from envpack.held import scratch_folder
 from envpack.layout_files import projects
 from envpack.layout_grid import Grid, pythons_of
 from envpack.layout_inputs import (
@@ -33,7 +33,15 @@ from envpack.layout_inputs import (
     of_wheels,
     seeds_key,
 )
-from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout, read_layout
+from envpack.layout_record import (
+    ARCHIVES,
+    FOLDERS,
+    PACKAGES,
+    PROGRAMS,
+    Input,
+    Layout,
+    read_layout,
+)
 from envpack.layout_report import LayoutReport
 from envpack.layout_stock import Stock
 from envpack.layout_write import SUMS, Writer
@@ -48,7 +56,7 @@ from envpack.programs import PYTHON, UV, sha256_of
 from envpack.python_archive import PythonArchive, archives_in
 from envpack.uv import Uv
 from envpack.version import VERSION
-from envpack.wheelhouse import RECORD
+from envpack.wheelhouse import RECORD, check_no_links
 
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.zst", ".tar", ".zip")
 
@@ -116,8 +124,7 @@ def layout(
         jobs=jobs,
         listener=listener or Silent(),
     )
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         wishes: list[AnyWish] = [*run.wishes(locks, files, scratch, seeds=seeds), *extras]
         wishes += [environment for environment, _ in found]
         wishes = distinct(wishes)
@@ -141,6 +148,7 @@ def _default(uv: Uv, locks: Sequence[LockFile], minors: Sequence[str]) -> tuple[
 
 def _old(target: str, *, update: bool, force: bool, form: Format | None) -> Layout | None:
     """Return the layout at `target`; raises OutputFault if something else is in the way."""
+    put_back(target)
     if form is not None:
         if update:
             raise UsageError("only a folder can be updated")
@@ -154,6 +162,7 @@ def _old(target: str, *, update: bool, force: bool, form: Format | None) -> Layo
         return None
     if not os.path.isdir(target):
         raise OutputFault(f"`{target}` is no folder")
+    check_no_links(target, FOLDERS)
     found = read_layout(target)
     if found is None and (update or os.listdir(target)):
         raise OutputFault(

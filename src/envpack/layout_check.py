@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from envpack.build_requires import sources_of, static_requirements
 from envpack.choice import choose, is_supported, targets_of
 from envpack.covering import covering
 from envpack.errors import ProjectFault
+from envpack.held import scratch_folder
 from envpack.layout_files import checksums, platforms_of
 from envpack.layout_grid import pythons_of
 from envpack.layout_inputs import of_project
@@ -193,7 +193,7 @@ def _missing(layout: Layout, project: str) -> Iterator[Missing]:
     uv, lock = Uv.find(), find_lock(project)
     check_fresh(uv, lock)
     targets = targets_of(platforms_of(layout), pythons_of(layout), supported_environments(lock))
-    with tempfile.TemporaryDirectory(prefix="envpack-") as scratch:
+    with scratch_folder() as scratch:
         wish = of_project(uv, lock, targets, (), scratch)
     pylock = wish.locked.pylock
     choices, lacks = choose(pylock, targets)

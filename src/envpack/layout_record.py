@@ -23,6 +23,7 @@ PYTHONS = "python"
 ARCHIVES = "python/archives"
 PROGRAMS = "libexec"
 SCRIPTS = "bin"
+FOLDERS = (PACKAGES, SIMPLE, PYTHONS, ARCHIVES, PROGRAMS, SCRIPTS)
 
 
 @dataclass(frozen=True, slots=True)

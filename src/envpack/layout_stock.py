@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from envpack.acquired import Lacking
 from envpack.bringing import Bringer
 from envpack.errors import ProjectFault
+from envpack.held import replaced
 from envpack.layout_grid import Grid
 from envpack.layout_inputs import PROJECT, SEED, Environments, Files, Wish, named
 from envpack.layout_record import ARCHIVES, PACKAGES, PROGRAMS, Input, Layout
@@ -119,8 +120,8 @@ class Stock:
             self.listener.say(f"Making a wheel of {one.name} {one.version}")
             place = f"{PACKAGES}/{one.file}"
             path = os.path.join(self.folder, *place.split("/"))
-            one.write(f"{path}.part")
-            os.replace(f"{path}.part", path)
+            with replaced(path) as new:
+                one.write(new)
             digest = sha256_of(path)
             size = os.path.getsize(path)
             origin = Origin(environment=environment.name, patched=one.patched)

@@ -15,11 +15,18 @@ from envpack.layout_record import PYTHONS, Facts, Layout, Made
 from envpack.programs import PYTHON, UV
 from envpack.python_tree import unpack_python
 from envpack.simple_index import METADATA
-from envpack.wheelhouse import RECORD, Stored, write_bytes, write_text
+from envpack.wheelhouse import (
+    DIRECTORY,
+    FILE,
+    PROGRAM,
+    RECORD,
+    Stored,
+    set_mode,
+    write_bytes,
+    write_text,
+)
 
 SUMS = "SHA256SUMS"
-
-_DIRECTORY = 0o755
 
 
 class Writer:
@@ -110,18 +117,9 @@ class Writer:
 
     def _modes(self, programs: set[str]) -> None:
         """Let everybody read, whatever the umask was, and start what is to be started."""
-        known = {*self.names, RECORD}
-        for folder, _, files in os.walk(self._folder):
-            if os.stat(folder).st_mode & 0o777 != _DIRECTORY:
-                os.chmod(folder, _DIRECTORY)
-            below = os.path.relpath(folder, self._folder)
-            for name in files:
-                path = os.path.join(folder, name)
-                inner = os.path.normpath(os.path.join(below, name)).replace(os.sep, "/")
-                if os.path.islink(path) or inner not in known:
-                    continue
-                made = self._made.get(inner)
-                executable = inner in programs or (made is not None and made.executable)
-                wanted = 0o755 if executable else 0o644
-                if os.stat(path).st_mode & 0o777 != wanted:
-                    os.chmod(path, wanted)
+        for folder, _, _ in os.walk(self._folder):
+            set_mode(folder, DIRECTORY)
+        for name in (*self.names, RECORD):
+            made = self._made.get(name)
+            executable = name in programs or (made is not None and made.executable)
+            set_mode(self._path(name), PROGRAM if executable else FILE)

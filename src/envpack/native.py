@@ -22,6 +22,7 @@ from envpack.native_host import (
     BundleLibs,
     Licence,
     Loader,
+    check_absent,
     companions,
     group_of,
     licences,
@@ -154,11 +155,12 @@ class _Work:
             self.sonames.setdefault(soname, []).append(node.name)
 
     def wanted_at(self, path: str) -> Wanted:
-        """Read a file once; one that cannot be read wants nothing."""
+        """Read a file once; one that is not there wants nothing. Raises SourceFault."""
         if path not in self.read:
             try:
                 self.read[path] = _read(path)
-            except OSError:
+            except OSError as error:
+                check_absent(error, path)
                 self.read[path] = Wanted()
         return self.read[path]
 

@@ -7,12 +7,14 @@ data that goes with some libraries, and the licences of Debian's packages.
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from envpack.errors import SourceFault
 from envpack.walk import Found, walk
 
 
@@ -197,7 +199,10 @@ class Loader(NamedTuple):
         try:
             with open(cache, "rb") as file:
                 return cls(read_cache(file.read()))
-        except (OSError, DamagedCache):
+        except OSError as error:
+            check_absent(error, cache)
+            return cls({})
+        except DamagedCache:
             return cls({})
 
     def paths(self, soname: str) -> Iterator[str]:
@@ -334,6 +339,24 @@ def licences(
     return tuple(found)
 
 
+_ABSENT = frozenset(
+    {
+        errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES,
+        errno.EPERM, errno.ENXIO, errno.ENODEV, errno.ESPIPE, errno.EINVAL,
+    }
+)  # fmt: skip
+"""Errors of what is not there, is no file, or is not for this user: ld.so passes it over too."""
+
+
+def check_absent(error: OSError, path: str) -> None:
+    """Raise SourceFault unless a file that cannot be read is as good as none.
+
+    A disk that fails, or too many open files, says nothing of what is in the file.
+    """
+    if error.errno not in _ABSENT:
+        raise SourceFault(f"cannot read `{path}`: {error.strerror or error}") from error
+
+
 # Debian's copyright files name the longer licences instead of repeating them: its policy, 12.5.
 _COMMON = re.compile(rb"/usr/share/(common-licenses)/([A-Z][\w+-]*(?:\.\d+)*)")
 
@@ -345,7 +368,8 @@ def common_licences(
     try:
         with open(path, "rb") as file:
             data = file.read()
-    except OSError:
+    except OSError as error:
+        check_absent(error, path)
         return ()
     found = sorted({os.fsdecode(b"/".join(match.groups())) for match in _COMMON.finditer(data)})
     pairs = ((name, os.path.realpath(f"{folder}/{os.path.basename(name)}")) for name in found)
@@ -360,13 +384,15 @@ def _lists(info: str) -> Iterator[tuple[str, bytes]]:
     """
     try:
         names = [name for name in os.listdir(info) if name.endswith(".list")]
-    except OSError:
+    except OSError as error:
+        check_absent(error, info)
         return
     for name in sorted(names, key=lambda name: (not name.startswith("lib"), name)):
         try:
             with open(f"{info}/{name}", "rb") as file:
                 data = file.read()
-        except OSError:
+        except OSError as error:
+            check_absent(error, f"{info}/{name}")
             continue
         if b".so" in data:
             yield name.removesuffix(".list").partition(":")[0], data

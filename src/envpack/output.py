@@ -1,16 +1,17 @@
-"""Outputs that are whole or not there: written beside their place, renamed at the end."""
+"""Outputs that are whole or not there: written beside their place, put there in one step."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from envpack import manifest
 from envpack.errors import OutputFault
+from envpack.held import beside, exchange, put, sweep_beside
 from envpack.model import Format
+
+_TRIES = 9
 
 
 def check_output(target: str, kind: Format, *, force: bool) -> None:
@@ -22,6 +23,7 @@ def check_output(target: str, kind: Format, *, force: bool) -> None:
     folder = os.path.dirname(os.path.abspath(target))
     if not os.path.isdir(folder):
         raise OutputFault(f"the folder `{folder}` does not exist", hint="make it first")
+    sweep_beside(os.path.abspath(target))
     if os.path.lexists(target):
         if not force:
             raise OutputFault(f"`{target}` exists", hint="overwrite it with -f")
@@ -43,25 +45,39 @@ def _is_ours(folder: str) -> bool:
 
 @contextmanager
 def written_aside(target: str, kind: Format, *, force: bool) -> Iterator[str]:
-    """Give a path beside `target`, and rename it to that when all went well; else remove it."""
-    folder, name = os.path.split(os.path.abspath(target))
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    """Give a path for what becomes `target` in one step when all went well; else it is removed.
+
+    What is there is the old output up to that moment, and the new one from then on.
+    """
+    path = os.path.abspath(target)
     try:
-        yield temporary
-        if kind.folder and os.path.lexists(target):
-            shutil.rmtree(target)
-        if not force and os.path.lexists(target):
-            raise OutputFault(f"`{target}` has appeared meanwhile", hint="overwrite it with -f")
-        os.replace(temporary, target)
+        with beside(path) as new:
+            yield new
+            _put(new, path, kind, force=force)
     except OSError as error:
         raise OutputFault(f"cannot write `{target}`: {error.strerror or error}") from error
-    finally:
-        _remove(temporary)
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+def _put(new: str, path: str, kind: Format, *, force: bool) -> None:
+    if not force:
+        try:
+            put(new, path)
+        except FileExistsError:
+            message = f"`{path}` has appeared meanwhile"
+            raise OutputFault(message, hint="overwrite it with -f") from None
+        return
+    if not kind.folder:
+        os.replace(new, path)
+        return
+    for _ in range(_TRIES):
+        try:
+            if not os.path.lexists(path):
+                put(new, path)
+            elif _is_ours(path):
+                exchange(new, path)
+            else:
+                raise OutputFault(f"`{path}` exists and was not written by envpack")
+        except (FileExistsError, FileNotFoundError):  # another run's came or went just now
+            continue
+        return
+    raise OutputFault(f"other runs write `{path}` again and again")

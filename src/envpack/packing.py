@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +16,8 @@ from envpack.distributions import Distribution, distributions_in
 from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
 from envpack.environment import Environment, discover
-from envpack.errors import EditableFault, FindingError, OutputFault, ToolFault
+from envpack.errors import EditableFault, FindingError, ToolFault
+from envpack.held import scratch_folder
 from envpack.listener import Listener, Silent
 from envpack.misfits import misfits, surprises
 from envpack.model import Entry, Format, Plan
@@ -107,7 +106,7 @@ def pack(
     target = options.output or default_output(environment, dists, options.kind)
     if not dry_run:
         check_output(target, options.kind, force=force)
-    with _scratch() as scratch:
+    with scratch_folder() as scratch:
         plan = _planned(environment, dists, options, target, scratch, uv, listener.say)
         if options.compile and not dry_run:
             plan = _compiled(plan, environment, options, scratch, listener.say)
@@ -263,20 +262,6 @@ def default_output(environment: Environment, dists: tuple[Distribution, ...], ki
         words = [name, *([version] if version else [])]
     suffix = kind.suffixes[0] if kind.suffixes else ""
     return "-".join([*words, str(environment.interpreter.target)]) + suffix
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """Give a folder for what has to be built first; its path is free of links."""
-    try:
-        holder = tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise OutputFault(
-            f"no temporary folder can be made: {error.strerror or error}",
-            hint="set TMPDIR to a folder that can be written to",
-        ) from error
-    with holder as folder:
-        yield os.path.realpath(folder)
 
 
 def _once(make: Callable[[], _T]) -> Callable[[], _T]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from envpack.bundled.holding import lock
 from envpack.errors import FetchFault
 
 if TYPE_CHECKING:
@@ -123,9 +124,11 @@ class Part:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not (self.size or self._finished):
-            os.unlink(self._path)
-        os.close(self._file)
+        try:
+            if not (self.size or self._finished):
+                os.unlink(self._path)
+        finally:
+            os.close(self._file)
 
     def begin(self, etag: str | None) -> None:
         """Take the bytes that follow as those of one more response."""
@@ -209,7 +212,7 @@ def _remove_unlocked(path: str) -> None:
     except OSError:
         return
     try:
-        if _lock(file):
+        if lock(file) or sys.platform == "win32":  # which removes nothing that is open
             os.unlink(path)
     finally:
         os.close(file)
@@ -220,24 +223,10 @@ def _opened(path: str, hashes: Mapping[str, str], size: int | None) -> tuple[str
     name = part_path(path, hashes, size)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     file = os.open(name, flags, 0o666)
+    free = lock(file) is not False
     # Whoever had it may have renamed it just now: then this is its file, not a part.
-    if _lock(file) and os.path.exists(name) and os.path.samestat(os.fstat(file), os.stat(name)):
+    if free and os.path.exists(name) and os.path.samestat(os.fstat(file), os.stat(name)):
         return name, file
     os.close(file)
     name = f"{name.removesuffix('.part')}.{secrets.token_hex(4)}.part"
     return name, os.open(name, flags | os.O_EXCL, 0o666)
-
-
-def _lock(file: int) -> bool:
-    """Lock a file until it is closed; say whether that worked."""
-    if sys.platform == "win32":
-        return True  # an open file can be neither renamed nor removed there
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # file systems without locks
-        return True
-    return True

@@ -207,7 +207,7 @@ class _Reader:
         (entry,) = chunk.entries
         name = self.root + entry.name
         if chunk.large is not None:
-            yield from written(chunk.large, name, own, self.search)
+            yield from written(chunk.large, name, own, self.search, self.plan)
             return
         data, target = _followed(entry, own, known)
         if target is None:

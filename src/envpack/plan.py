@@ -159,4 +159,4 @@ def _needles(environment: Environment, replacements: Sequence[Replacement]) -> t
     paths |= {needle for replacement in replacements for needle in replacement.needles}
     if environment.project is not None:
         paths.add(environment.project.root)
-    return tuple(sorted(path for path in paths if path.count("/") > 1 or len(path) > 1))
+    return tuple(sorted(path for path in paths if len(path) > 1))

@@ -8,6 +8,7 @@ specifiers* specification (markers).
 from __future__ import annotations
 
 import re
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -178,10 +179,15 @@ STANDARD = tuple(
 
 
 def current() -> Platform:
-    """Return the platform that this Python runs on."""
-    # The bare `linux_x86_64` that comes first names no C library.
-    words = (tag for tag in platform_tags() if not tag.startswith("linux_"))
-    return next((found for word in words if (found := _parsed(word))), STANDARD[0])
+    """Return the platform that this Python runs on; raises UsageError for one that is unknown."""
+    # The bare `linux_x86_64` that comes first names no C library: it is for want of another.
+    for word in sorted(platform_tags(), key=lambda tag: tag.startswith("linux_")):
+        if found := _parsed(word):
+            return found
+    raise UsageError(
+        f"this system, `{sysconfig.get_platform()}`, is no platform that is known here",
+        hint="run envpack on Linux, macOS or Windows",
+    )
 
 
 def platforms_named(words: Iterable[str]) -> tuple[Platform, ...] | None:

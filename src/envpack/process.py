@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from envpack.errors import ToolFault
 
+BUILDS = 0o022
+"""The umask of programs whose files become members of an archive."""
+
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
@@ -20,9 +23,12 @@ def finished(
     data: bytes | None = None,
     *,
     hint: str | None = None,
+    umask: int = -1,
 ) -> tuple[int, bytes, bytes]:
     """Run a program to its end and return its exit code, stdout and stderr.
 
+    `umask` is the program's, this process's own with -1; a build that takes modes from its files
+    gives the same wheel for everybody with `BUILDS`.
     It gets a session of its own, so that an interrupt ends what it started too. Raises ToolFault,
     with `hint`, if it cannot be started.
     """
@@ -34,6 +40,7 @@ def finished(
             stderr=subprocess.PIPE,
             env=env,
             start_new_session=True,
+            umask=umask,
         )
     except OSError as error:
         raise ToolFault(f"cannot run `{command[0]}`: {error.strerror}", hint=hint) from error

@@ -12,11 +12,9 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envpack.errors import OutputFault, ProjectFault
+from envpack.held import beside, replaced, scratch_folder
 from envpack.platforms import Platform, Python, Target
 from envpack.python_archive import SUFFIXES, PythonArchive
 from envpack.uv import Uv, UvFault
@@ -34,7 +33,6 @@ UV = "uv"
 """Roles of files."""
 
 _ARCHES = {"i686": "x86"}
-_UNFINISHED = ".programs.part"
 _INSTALL = ("python", "install", "--no-bin")
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -131,7 +129,7 @@ def bring_uvs(
         name = f"uv-{triple}"
         stored = there.get(name)
         if stored is None:
-            with _unfinished(folder) as scratch:
+            with unfinished(folder) as scratch:
                 source = uv.static_uv(triple, scratch, version)
                 suffix = ".exe" if source.endswith(".exe") else ""
                 stored = _kept(folder, source, f"{place}/{name}{suffix}", name, version, UV)
@@ -168,7 +166,7 @@ def install_python(
         place = os.path.dirname(os.path.join(folder, *best.path.split("/")))
         uv.run(what, args, {**env, "UV_PYTHON_CACHE_DIR": place})
         return best.version
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder() as scratch:
         # Offline, uv looks for an archive only in its cache, by the hash and the URL's last part.
         archive = os.path.join(folder, *best.path.split("/"))
         os.symlink(archive, os.path.join(scratch, cached_as(best)))
@@ -271,14 +269,11 @@ def _copied(
 
 def copy_file(source: str, path: str) -> None:
     """Copy a file to its place in one step; raises OutputFault."""
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, path)
+        with replaced(path) as new:
+            shutil.copyfile(source, new)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise OutputFault(f"cannot write `{path}`: {error.strerror}") from error
 
 
@@ -296,7 +291,7 @@ def sha256_of(path: str) -> str:
 
 
 def _fetch_python(uv: Uv, folder: str, key: str, place: str) -> Stored:
-    with _unfinished(folder) as scratch:
+    with unfinished(folder) as scratch:
         cache, installed = os.path.join(scratch, "cache"), os.path.join(scratch, "installed")
         env = {"UV_PYTHON_CACHE_DIR": cache, "UV_PYTHON_DOWNLOADS": "manual"}
         try:
@@ -336,18 +331,16 @@ def _kept(folder: str, source: str, path: str, name: str, version: str, role: st
 
 
 @contextmanager
-def _unfinished(folder: str) -> Iterator[str]:
-    """Give an empty folder on the same file system; what a killed run left there goes."""
-    place = os.path.join(folder, _UNFINISHED)
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        os.makedirs(place)
-    except OSError as error:
-        raise OutputFault(f"cannot make `{place}`: {error.strerror}") from error
-    try:
+def unfinished(folder: str) -> Iterator[str]:
+    """Give an empty folder on the same file system, for this run alone."""
+    with ExitStack() as stack:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            place = stack.enter_context(beside(os.path.join(folder, "programs")))
+            os.mkdir(place)
+        except OSError as error:
+            raise OutputFault(f"cannot write into `{folder}`: {error.strerror}") from error
         yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _intact(folder: str, record: Record | None, role: str) -> Sequence[Stored]:

@@ -139,16 +139,21 @@ def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> P
     try:
         if disk.size <= WHOLE:
             data = _read(descriptor, 0, disk.size, disk.path)
-            _check_unchanged(descriptor, disk)
+            if _was_touched(descriptor, disk) and data != _again(descriptor, disk):
+                raise _changed(disk.path, "changed")
             return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
-        _check_unchanged(descriptor, disk)
-        view = FileView(descriptor, disk.size, disk.path)
-        edits = _edits(entry, view[0:_HEAD], view, plan)
-        excuse = harmless(entry.name, view, edits)
+        _was_touched(descriptor, disk)
+        edits = _edits_of_large(entry, descriptor, disk, plan)
+        excuse = harmless(entry.name, FileView(descriptor, disk.size, disk.path), edits)
     finally:
         os.close(descriptor)
     size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
     return Prepared(entry, size, None, None, edits, {}, excuse, disk)
+
+
+def _edits_of_large(entry: Entry, descriptor: int, disk: Disk, plan: Plan) -> tuple[Edit, ...]:
+    view = FileView(descriptor, disk.size, disk.path)
+    return _edits(entry, view[0:_HEAD], view, plan)
 
 
 def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> Prepared:
@@ -178,7 +183,7 @@ def _note(outcome: Outcome, prepared: Prepared) -> None:
 
 
 def written(
-    prepared: Prepared, name: str, outcome: Outcome, search: LeakSearch
+    prepared: Prepared, name: str, outcome: Outcome, search: LeakSearch, plan: Plan
 ) -> Iterator[Member]:
     """Yield the member of a large prepared file, and note what it was when it is taken."""
     assert prepared.disk is not None
@@ -191,6 +196,7 @@ def written(
             total.update(block)
             stream.feed(block)
             yield block
+        _check_taken(prepared, disk, total.hexdigest(), plan)
 
     yield Member(name, prepared.size, prepared.entry.executable, blocks(prepared.disk))
     stream.feed(b"", last=True)
@@ -264,7 +270,7 @@ def _disk_blocks(disk: Disk) -> Iterator[bytes]:
     try:
         for start in range(0, disk.size, BLOCK):
             yield _read(descriptor, start, min(BLOCK, disk.size - start), disk.path)
-        _check_unchanged(descriptor, disk)
+        _was_touched(descriptor, disk)
     finally:
         os.close(descriptor)
 
@@ -279,9 +285,37 @@ def _open(disk: Disk) -> int:
     return descriptor
 
 
-def _check_unchanged(descriptor: int, disk: Disk) -> None:
+def _was_touched(descriptor: int, disk: Disk) -> bool:
+    """Say whether something was done to a file since it was planned; raises SourceFault if it grew.
+
+    The ctime tells, which nobody can put back as the mtime can be. It also tells of a new hard
+    link, such as uv makes of its cache's files for other environments, so the content decides.
+    """
     status = os.fstat(descriptor)
     if (status.st_size, status.st_mtime_ns) != (disk.size, disk.mtime_ns):
+        raise _changed(disk.path, "changed")
+    return bool(disk.identity) and status.st_ctime_ns != disk.identity[2]
+
+
+def _again(descriptor: int, disk: Disk) -> bytes:
+    data = _read(descriptor, 0, disk.size, disk.path)
+    _was_touched(descriptor, disk)
+    return data
+
+
+def _check_taken(prepared: Prepared, disk: Disk, sha256: str, plan: Plan) -> None:
+    """Raise SourceFault if a large file may be of two kinds, its edits being of a third."""
+    descriptor = _open(disk)
+    try:
+        if not _was_touched(descriptor, disk):
+            return
+        edits = _edits_of_large(prepared.entry, descriptor, disk, plan)
+    finally:
+        os.close(descriptor)
+    total = hashlib.sha256()
+    for block in spliced(_disk_blocks(disk), edits):
+        total.update(block)
+    if (edits, total.hexdigest()) != (prepared.edits, sha256):
         raise _changed(disk.path, "changed")
 
 

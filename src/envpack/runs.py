@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from envpack.cache import Cache
+from envpack.cache import UNUSABLE, Cache
 from envpack.kept import Packed
 from envpack.model import (
     Alias,
@@ -180,15 +180,20 @@ class Keeper:
         value = self.cache.recall(state)
         if value is None:
             return None
-        outcome = Outcome(
-            digests=DigestList(bytes.fromhex(value["digests"])),
-            edits=Counter(value["edits"]),
-            edited=value["edited"],
-            leaks=[Leak(*row) for row in value["leaks"]],
-            size=value["size"],
-        )
-        assert len(outcome.digests) == len(run)
-        return _Known(value["names"], value["contents"], outcome)
+        try:
+            outcome = Outcome(
+                digests=DigestList(bytes.fromhex(value["digests"])),
+                edits=Counter(value["edits"]),
+                edited=value["edited"],
+                leaks=[Leak(*row) for row in value["leaks"]],
+                size=value["size"],
+            )
+            known = _Known(value["names"], value["contents"], outcome)
+        except UNUSABLE:
+            return None
+        told = {type(known.names), type(known.contents)}, {type(outcome.edited), type(outcome.size)}
+        fits = told == ({str}, {int}) and len(outcome.digests) == len(run)
+        return known if fits else None
 
     # ---- keys --------------------------------------------------------------------------------
 

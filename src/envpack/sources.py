@@ -79,10 +79,10 @@ def collected(
     made = tuple(f"{name}/" for name in ours)
     files = {name: None for name in files if not f"{name}/".startswith(made)}
     kept = {}
+    travels = _with_folders([*files, *links])
     for name, text in links.items():
         goal = os.path.normpath(os.path.join(os.path.dirname(name), text)).replace(os.sep, "/")
-        inside = any(other == goal or other.startswith(f"{goal}/") for other in (*files, *links))
-        if os.path.isabs(text) or not inside or not _stays(root, name):
+        if os.path.isabs(text) or goal not in travels or not _stays(root, name):
             left_out[name] = "it is a link to something that does not travel"
         else:
             kept[name] = text
@@ -98,6 +98,17 @@ def _stays(root: str, name: str) -> bool:
         return f"{os.path.realpath(os.path.join(top, name), strict=True)}/".startswith(f"{top}/")
     except OSError:  # it leads to nothing, or in a circle
         return False
+
+
+def _with_folders(names: Iterable[str]) -> set[str]:
+    """Return names, and those of all folders above them."""
+    found: set[str] = set()
+    for name in names:
+        above = name
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 def _check_names(names: Iterable[str]) -> None:

@@ -12,17 +12,18 @@ import hashlib
 import json
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from packaging.pylock import PackageDirectory
 
+from envpack.bundled.marking import lines_of
 from envpack.choice import choose
 from envpack.covering import covering
 from envpack.distributions import distributions_in
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
+from envpack.held import scratch_folder
 from envpack.layout_record import read_folder, uv_of
 from envpack.listener import Listener, Silent
 from envpack.lock import (
@@ -116,8 +117,7 @@ def sync(
     version, request = python_for(run.uv, run.lock, run.folder, record, python, run.listener.say)
     check_fresh(run.uv, run.lock)
     place = environment or os.path.join(run.lock.root, ".venv")
-    with tempfile.TemporaryDirectory(prefix="envpack-", ignore_cleanup_errors=True) as holder:
-        scratch = os.path.realpath(holder)
+    with scratch_folder() as scratch:
         locked = export(run.uv, run.lock, run.scope, scratch)
         listed, members = run.chosen(locked, record, version)
         run.check(listed)
@@ -209,7 +209,6 @@ class _Sync:
 
     def install(self, place: str, listed: Sequence[Listed], scratch: str) -> None:
         """Install the files, and remove what else is in the environment."""
-        lock = os.path.join(self.folder, f".pylock-{os.getpid()}.toml")
         folder = os.path.relpath(self.folder, scratch)
         moved = [
             Listed(
@@ -288,8 +287,6 @@ def _files(listed: Iterable[Listed]) -> Iterable[Stored]:
 
 
 def _below(file: Stored, folder: str) -> Stored:
-    from dataclasses import replace
-
     return replace(file, path=posixpath.join(folder.replace(os.sep, "/"), file.path))
 
 
@@ -308,7 +305,7 @@ def _replace_record(info: str, name: str, text: str) -> None:
     path = os.path.join(info, "RECORD")
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            lines = file.read().splitlines()
+            lines = lines_of(file.read())
     except OSError as error:
         raise EnvironmentFault(f"cannot read `{path}`: {error.strerror}") from error
     data = text.encode()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import zipfile
 
 from envpack.archive.read import ArchiveFault, members
 from envpack.archive.unpack import Unpacker
 from envpack.bundle_tree import END
 from envpack.bundled import install
+from envpack.bundled.holding import sweep
 from envpack.bundled.placing import MANIFEST, OWN, Failed, read_manifest
 from envpack.bundled.windows import make_links
 from envpack.errors import EnvironmentFault, FindingError, OutputFault, ProjectFault
+from envpack.held import beside
 
 _HEAD = 64 * 1024
 
@@ -46,52 +47,31 @@ def unbundle(
     if not os.path.isdir(above):
         raise OutputFault(f"the folder `{above}` does not exist", hint="make it first")
     start = _start(path)
-    _sweep(above, name)
-    part = os.path.join(above, f".{name}.{os.getpid()}.part")
+    sweep(above, name)
     try:
-        os.mkdir(part)
-        tree = _unpacked(path, start, os.path.join(part, "tree"), check=check)
-        if zipfile.is_zipfile(path):
-            make_links(tree, read_manifest(tree)["files"])
-        words = argparse.Namespace(
-            tree=tree,
-            target=target,
-            run=path if start else None,
-            check=check,
-            python_dir=python_dir,
-            install_uv=install_uv,
-            replace_uv=replace_uv,
-            uninstall=uninstall,
-            sources_to=sources_to,
-        )
-        return tuple(install.run(words))
+        with beside(target) as part:
+            os.mkdir(part)
+            tree = _unpacked(path, start, os.path.join(part, "tree"), check=check)
+            if zipfile.is_zipfile(path):
+                make_links(tree, read_manifest(tree)["files"])
+            words = argparse.Namespace(
+                tree=tree,
+                target=target,
+                run=path if start else None,
+                check=check,
+                python_dir=python_dir,
+                install_uv=install_uv,
+                replace_uv=replace_uv,
+                uninstall=uninstall,
+                sources_to=sources_to,
+            )
+            return tuple(install.run(words))
     except Failed as failed:
         kind = DamagedError if failed.code == FindingError.exit_code else EnvironmentFault
         raise kind(str(failed), hint=failed.hint or None) from failed
     except OSError as error:
-        where = error.filename or part
+        where = error.filename or target
         raise OutputFault(f"cannot write `{where}`: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _sweep(above: str, name: str) -> None:
-    """Remove what runs that were killed have left."""
-    if os.name == "nt":  # where asking for a process ends it
-        return
-    for found in os.listdir(above):
-        middle = found.removeprefix(f".{name}.").removesuffix(".part")
-        if found != f".{name}.{middle}.part" or not middle.isdigit():
-            continue
-        try:
-            if int(middle) != os.getpid():  # one of this number was another's, in a container
-                os.kill(int(middle), 0)
-                continue
-            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
-        except (ProcessLookupError, OverflowError):
-            shutil.rmtree(os.path.join(above, found), ignore_errors=True)
-        except OSError:  # somebody's
-            continue
 
 
 def _start(path: str) -> int:

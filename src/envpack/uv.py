@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from envpack.errors import ToolFault
-from envpack.process import finished, masked
+from envpack.process import BUILDS, finished, masked
 
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
 _FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")
@@ -161,7 +161,7 @@ class Uv(NamedTuple):
         args += ["--offline"] if offline else []
         flags = f"-g0 -ffile-prefix-map={shlex.quote(source)}=."
         env = {**env, **{name: _appended(name, flags) for name in ("CFLAGS", "CXXFLAGS")}}
-        self.run(f"build `{os.path.basename(source)}`", [*args, source], env)
+        self.run(f"build `{os.path.basename(source)}`", [*args, source], env, umask=BUILDS)
         wheels = sorted(name for name in os.listdir(out) if name.endswith(".whl"))
         if len(wheels) != 1:
             raise UvFault(f"uv built {len(wheels)} wheels of `{os.path.basename(source)}`, not one")
@@ -206,13 +206,20 @@ class Uv(NamedTuple):
                 return path
         raise UvFault(f"the wheel of uv {version} for {triple} holds no `bin/uv`")
 
-    def run(self, what: str, args: Iterable[str], env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        what: str,
+        args: Iterable[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        umask: int = -1,
+    ) -> str:
         """Run uv and return its stdout; `what` completes "cannot …" if it fails."""
         command = [self.path, "--color", "never", *args]
         shell = {k: v for k, v in os.environ.items() if self.variables.get(k, v) is not None}
         own = {k: v for k, v in self.variables.items() if v is not None}
         env = child_environment(shell, {**own, **(env or {})})
-        code, out, err = finished(command, env, hint=_INSTALL)
+        code, out, err = finished(command, env, hint=_INSTALL, umask=umask)
         if code != 0:
             stderr = masked(err.decode("utf-8", "replace"))
             raise UvFault(f"cannot {what}: {last_words(stderr)}", stderr=stderr)

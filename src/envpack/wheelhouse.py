@@ -14,16 +14,15 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import re
-import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from packaging.markers import Marker
 
 from envpack.errors import OutputFault, ProjectFault
+from envpack.held import replaced, sweep_beside
 
 WHEELS = "wheels"
 SDISTS = "sdists"
@@ -34,7 +33,9 @@ REQUIREMENTS = "requirements.txt"
 BUILD_REQUIREMENTS = "build-requirements.txt"
 RECORD = "envpack.json"
 SCHEMA = "envpack.folder/1"
-_HALF_WRITTEN = re.compile(r"[^.].*\.[0-9a-f]{8}\.part", re.DOTALL)
+DIRECTORY = PROGRAM = 0o755
+FILE = 0o644
+"""What everybody may do, whatever the umask was: the folder is made to be carried elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,32 +247,41 @@ def requirements_text(packages: Sequence[Listed]) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Replace a file by `text` in one step; raises OutputFault."""
+    """Replace a file by `text` in one step; raises OutputFault.
+
+    What a killed run has left of the same goes.
+    """
+    sweep_beside(path)
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str, data: bytes) -> None:
     """Replace a file by `data` in one step; raises OutputFault."""
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
     try:
-        with open(temporary, "wb") as file:
+        with replaced(path) as new, open(new, "wb") as file:
             file.write(data)
-        os.replace(temporary, path)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise OutputFault(f"cannot write `{path}`: {error.strerror or error}") from error
 
 
-def remove_half_written(folder: str, before: float) -> None:
-    """Remove what `write_bytes` left in a folder when it was killed.
+def check_no_links(folder: str, names: Iterable[str]) -> None:
+    """Raise OutputFault if one of a folder's own folders is a link: it leads to somebody's."""
+    for name in names:
+        if os.path.islink(path := os.path.join(folder, name)):
+            raise OutputFault(
+                f"`{path}` is a link, and nothing is written through it",
+                hint="put a folder in its place, or take another one",
+            )
 
-    `before` is in seconds since the epoch: what is younger may be another run's, at its work.
-    """
-    with suppress(OSError), os.scandir(folder) as scan:
-        for item in scan:
-            if _HALF_WRITTEN.fullmatch(item.name) and item.stat().st_mtime < before:
-                os.unlink(item.path)
+
+def set_mode(path: str, mode: int) -> None:
+    """Give a file or folder its mode; links and what is not there are passed over."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISLNK(status.st_mode) and stat.S_IMODE(status.st_mode) != mode:
+        os.chmod(path, mode)
 
 
 def remove_others(folder: str, kept: Iterable[str]) -> tuple[str, ...]:

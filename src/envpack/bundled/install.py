@@ -31,11 +31,13 @@ if not __package__:  # on the far side
         check_space,
         existing,
     )
+    from holding import taken_over  # type: ignore[import-not-found]
     from marking import write_marks  # type: ignore[import-not-found]
     from owned import Owned  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         OWN,
         Failed,
+        alone_in,
         check_script,
         check_tree,
         differing,
@@ -48,11 +50,13 @@ if not __package__:  # on the far side
     from windows import remove, rename  # type: ignore[import-not-found]
 else:
     from envpack.bundled.fitting import check_glibc, check_runs, check_space, existing
+    from envpack.bundled.holding import taken_over
     from envpack.bundled.marking import write_marks
     from envpack.bundled.owned import Owned
     from envpack.bundled.placing import (
         OWN,
         Failed,
+        alone_in,
         check_script,
         check_tree,
         differing,
@@ -298,17 +302,26 @@ def run(chosen: argparse.Namespace) -> List[str]:
     target, tree = os.path.abspath(chosen.target or "bundle"), os.path.abspath(chosen.tree)
     manifest = read_manifest(tree)
     if getattr(chosen, "restore", False):
-        return _restored(target, manifest)
+        with alone_in(target):
+            return _restored(target, manifest)
     check_tree(tree, manifest)
     if chosen.run:
         check_script(chosen.run, manifest)
     if chosen.check:
         return [f"{len(manifest['files'])} files are what was bundled"]
     before = Installer(tree, manifest, chosen.python_dir)  # is this machine one that it is for
-    if chosen.uninstall:
-        return _uninstalled(before, target)
-    before.check(target)
-    place(tree, target, manifest, chosen.sources_to)
+    # The tree will be DIR, if that is not there yet, and is held for whoever comes then.
+    part = taken_over(os.path.dirname(tree), *os.path.split(target))
+    with part, alone_in(tree), alone_in(target) as held:
+        if chosen.uninstall:
+            return _uninstalled(before, target)
+        before.check(target)
+        place(tree, target, manifest, chosen.sources_to, held=held)
+        return _installed(chosen, target, manifest)
+
+
+def _installed(chosen: argparse.Namespace, target: str, manifest: Dict[str, Any]) -> List[str]:
+    """Install what is in its place, and return what to say."""
     installer = Installer(target, manifest, chosen.python_dir)
     installer.install()
     lines, program = [], installer.uv

@@ -105,17 +105,35 @@ check_space() {
         fail "the disk of \`$above\` has $((free / 1024)) MiB free, and to unpack takes $((space / 1024))"
 }
 
-# What runs that were killed have left.
+# What runs that were killed have left: what nobody holds, see holding.py.
 sweep() {
+    command -v flock > /dev/null 2>&1 || return 0
     for old in "$above/.${target##*/}".*.part; do
-        pid=${old%.part}
-        pid=${pid##*.}
-        case $pid in
-        '' | *[!0-9]*) continue ;;
+        number=${old%.part}
+        number=${number##*.}
+        case $number in
+        '' | *[!0-9a-f]*) continue ;;
         esac
-        # One of this number was another's: a container counts from 1 each time.
-        [ "$pid" != $$ ] && kill -0 "$pid" 2> /dev/null || rm -rf -- "$old"
+        [ -d "$old" ] && [ ! -h "$old" ] && [ ! -e "$old/unlocked" ] || continue
+        flock -n "$old" rm -rf -- "$old" 2> /dev/null
     done
+}
+
+# Makes the folder for all that is not in its place yet, and holds it as long as this runs.
+hold() {
+    for try in 1 2 3 4 5 6 7 8 9; do
+        command -v flock > /dev/null 2>&1 || break
+        part=$above/.${target##*/}.$$$try.part
+        mkdir -- "$part" 2> /dev/null || continue
+        { command exec 9< "$part"; } 2> /dev/null && flock -n 9 2> /dev/null &&
+            [ -d "$part" ] && return
+        rmdir -- "$part" 2> /dev/null # swept just now, or nothing can be locked here
+    done
+    # Where nobody can hold it, it is marked before it has a name that is swept.
+    part=$above/.${target##*/}.$$0.part
+    mkdir -- "$part.new" 2> /dev/null && echo > "$part.new/unlocked" &&
+        mv -- "$part.new" "$part" && return
+    fail "the folder \`$above\` is not writable"
 }
 
 main() {
@@ -168,8 +186,7 @@ main() {
     above=$(cd -- "$above" 2>/dev/null && pwd) || fail "the folder of \`$target\` cannot be entered"
     sweep
     check_space
-    part=$above/.${target##*/}.$$.part
-    mkdir -- "$part" 2>/dev/null || fail "the folder \`$above\` is not writable"
+    hold
     trap 'rm -rf -- "$part"' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT

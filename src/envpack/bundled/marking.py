@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 
 def write_marks(venv: str, python: str, marks: Dict[str, Any]) -> None:
@@ -27,6 +27,12 @@ def write_marks(venv: str, python: str, marks: Dict[str, Any]) -> None:
             _mark(os.path.join(site, name), name, json.dumps(value))
 
 
+def lines_of(record: str) -> List[str]:
+    """Return the lines of a RECORD: a name may hold what else `splitlines` would cut at."""
+    lines = record.removesuffix("\n").split("\n") if record else []
+    return [line.removesuffix("\r") for line in lines]
+
+
 def _mark(info: str, name: str, text: str) -> None:
     """Write direct_url.json and its line of RECORD, in files of their own: uv's are hard links."""
     data = text.encode()
@@ -34,7 +40,7 @@ def _mark(info: str, name: str, text: str) -> None:
     own = f"{name}/direct_url.json,"
     record = os.path.join(info, "RECORD")
     with open(record, encoding="utf-8", newline="") as file:
-        kept = [line for line in file.read().splitlines() if not line.startswith(own)]
+        kept = [line for line in lines_of(file.read()) if not line.startswith(own)]
     lines = "\n".join([*kept, f"{own}sha256={digest},{len(data)}"]) + "\n"
     for path, content in ((record, lines), (os.path.join(info, "direct_url.json"), text)):
         with open(f"{path}.part", "w", encoding="utf-8", newline="") as file:

@@ -18,8 +18,10 @@ import subprocess
 from typing import Any, Dict, List, Optional, Tuple
 
 if not __package__:  # on the far side
+    from holding import waited_for  # type: ignore[import-not-found]
     from placing import KEPT, OWN, sha256  # type: ignore[import-not-found]
 else:
+    from envpack.bundled.holding import waited_for
     from envpack.bundled.placing import KEPT, OWN, sha256
 
 STATE, REPLACED = KEPT
@@ -67,10 +69,11 @@ class Owned:
         if python is None:
             return
         path = os.path.join(python["dir"], python["key"], _USERS)
-        users = _read(path, _USERS_SCHEMA) or {"schema": _USERS_SCHEMA, "users": {}}
-        users["users"][self.told["id"]] = self.folder
-        with contextlib.suppress(OSError):  # one that this user cannot write is not theirs
-            _write(path, users)
+        with waited_for(os.path.dirname(path)):
+            users = _read(path, _USERS_SCHEMA) or {"schema": _USERS_SCHEMA, "users": {}}
+            users["users"][self.told["id"]] = self.folder
+            with contextlib.suppress(OSError):  # one that this user cannot write is not theirs
+                _write(path, users)
 
     def release(self) -> Tuple[Optional[Tuple[str, str]], str]:
         """Take the name off the Python; return (dir, key) if nobody uses it, and what to say."""
@@ -78,6 +81,12 @@ class Owned:
         if python is None:
             return None, ""
         place = os.path.join(python["dir"], python["key"])
+        with waited_for(place):
+            return self._released(python, place)
+
+    def _released(
+        self, python: Dict[str, str], place: str
+    ) -> Tuple[Optional[Tuple[str, str]], str]:
         path = os.path.join(place, _USERS)
         users = _read(path, _USERS_SCHEMA)
         if users is None:
@@ -180,7 +189,7 @@ def _read(path: str, schema: str) -> Optional[Dict[str, Any]]:
 
 
 def _write(path: str, told: Dict[str, Any]) -> None:
-    part = f"{path}.{os.getpid()}.part"
+    part = f"{path}.part"  # one name, as the folder is held: what a killed run left is written over
     with open(part, "w", encoding="utf-8") as file:
         json.dump(told, file, indent=1)
     os.replace(part, path)

@@ -5,15 +5,18 @@ Needs Python 3.9 and nothing else, as it travels in the bundle.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 if not __package__:  # on the far side
     from containing import leading_out, outside  # type: ignore[import-not-found]
+    from holding import holding  # type: ignore[import-not-found]
     from windows import (  # type: ignore[import-not-found]
         WINDOWS,
         remove,
@@ -22,6 +25,7 @@ if not __package__:  # on the far side
     )
 else:
     from envpack.bundled.containing import leading_out, outside
+    from envpack.bundled.holding import holding
     from envpack.bundled.windows import WINDOWS, remove, rename, told_of
 
 SCHEMA = "envpack.bundle/1"
@@ -40,6 +44,22 @@ class Failed(Exception):
         super().__init__(message)
         self.hint = hint
         self.code = code
+
+
+@contextlib.contextmanager
+def alone_in(folder: str) -> Iterator[bool]:
+    """Hold a folder, and tell whether there is one; raises Failed if another run holds it."""
+    if not os.path.isdir(folder):
+        yield False
+        return
+    with holding(folder) as free:
+        if not free:
+            raise _busy(folder)
+        yield True
+
+
+def _busy(folder: str) -> Failed:
+    return Failed(f"another run is at work in `{folder}`", "let it end, and try again")
 
 
 def sha256(path: str) -> str:
@@ -165,19 +185,29 @@ def _more(names: List[str]) -> str:
     return f", nor are {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def place(tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional[str]) -> None:
+def place(
+    tree: str, target: str, manifest: Dict[str, Any], sources_to: Optional[str], *, held: bool
+) -> None:
     """Bring the tree under its name: by one rename, or into what an earlier bundle made.
 
+    `held` is whether this run has `target`, which was there then.
     One without sources joins those of `target`, if they are what was bundled.
     """
     if manifest.get("joins"):
         _join(tree, target, manifest)
         return
     if not os.path.lexists(target) or (os.path.isdir(target) and not os.listdir(target)):
-        if os.path.isdir(target):
-            os.rmdir(target)
-        rename(tree, target)
+        try:
+            if os.path.isdir(target):
+                os.rmdir(target)
+            rename(tree, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                raise _busy(target) from error  # it came, or went, just now
+            raise
         return
+    if os.path.isdir(target) and not held:
+        raise _busy(target)
     if not os.path.isdir(target) or not os.path.isfile(os.path.join(own_folder(target), MANIFEST)):
         raise Failed(f"`{target}` exists and is no project of a bundle", "name another folder")
     before = read_manifest(target, f"`{target}`")

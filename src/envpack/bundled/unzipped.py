@@ -24,6 +24,7 @@ from typing import Any, Dict, Iterator, List, Optional
 if not __package__:  # on the far side
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import install  # type: ignore[import-not-found]
+    from holding import holding, sweep  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         MANIFEST,
         OWN,
@@ -34,6 +35,7 @@ if not __package__:  # on the far side
     from windows import make_links, remove  # type: ignore[import-not-found]
 else:
     from envpack.bundled import install
+    from envpack.bundled.holding import holding, sweep
     from envpack.bundled.placing import MANIFEST, OWN, Failed, check_files, read_manifest
     from envpack.bundled.windows import make_links, remove
 
@@ -117,13 +119,18 @@ def beside(target: str) -> Iterator[str]:
     above, name = os.path.split(target)
     if not os.path.isdir(above):
         raise Failed(f"the folder `{above}` does not exist", "make it first")
-    part = os.path.join(above, f".{name}.{secrets.token_hex(4)}.part")
+    sweep(above, name)
+    part, held = "", False
     try:
-        os.mkdir(part)
-    except OSError as error:
-        raise Failed(f"the folder `{above}` is not writable: {error.strerror}") from error
-    try:
-        yield part
+        while not held:  # else it was swept as soon as it was made
+            part = os.path.join(above, f".{name}.{secrets.token_hex(8)}.part")
+            try:
+                os.mkdir(part)
+            except OSError as error:
+                raise Failed(f"the folder `{above}` is not writable: {error.strerror}") from error
+            with holding(part) as held:
+                if held:
+                    yield part
     finally:
         remove(part)
 

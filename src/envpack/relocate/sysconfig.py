@@ -146,13 +146,16 @@ class PythonConfigRelocator(_TextRelocator):
         """Also drop the Python starter that old python-build-standalone put on this sh script."""
         head = view[0:4096]
         line, _, rest = head.partition(b"\n")
+        dropped = range(0)
         if rest.startswith(self._POLYGLOT):
-            end = len(line) + 1 + len(rest.partition(b"\n")[0]) + 1
-            yield Edit(len(line) + 1, end, b"", self.why[0])
+            start = len(line) + 1
+            dropped = range(start, min(start + len(rest.partition(b"\n")[0]) + 1, len(view)))
+            yield Edit(dropped.start, dropped.stop, b"", self.why[0])
         for old, new in self._QUOTING:
             if (at := head.find(old)) >= 0:
                 yield Edit(at, at + len(old), new, self.why[0])
-        yield from super().edits(name, view, moves)
+        edits = super().edits(name, view, moves)
+        yield from (edit for edit in edits if edit.start not in dropped)
 
     def recorded(self, data: bytes) -> tuple[str, ...]:
         """Return the prefix the script was built for."""
@@ -189,8 +192,6 @@ class BuildDetailsRelocator(ByName):
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
         """Replace the paths in the strings of the file, whatever way JSON spells them."""
         del name
-        data = view[0 : len(view)]
-        for move in moves:
-            for spelled in {json.dumps(move.old)[1:-1], move.old}:
-                for match in finder((spelled,)).finditer(data):
-                    yield Edit(match.start(), match.end(), NEUTRAL.encode(), self.why[0])
+        spelled = (text for old in olds(moves) for text in (old, json.dumps(old)[1:-1]))
+        for match in finder(tuple(dict.fromkeys(spelled))).finditer(view[0 : len(view)]):
+            yield Edit(match.start(), match.end(), NEUTRAL.encode(), self.why[0])
