@@ -14,7 +14,7 @@ import urllib3
 
 from envpack.errors import FetchFault, SourceFault, UsageError
 from envpack.indexes import Authenticate, Index, Login, Logins, read_indexes
-from envpack.process import masked
+from envpack.redact import masked
 from envpack.uv import Uv, inherited_environment
 from envpack.uv_config import UvConfig, read_config
 from tests.index_server import IndexServer

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Sequence
 
 from envpack.errors import ProjectFault, ToolFault
-from envpack.process import finished, masked
+from envpack.process import finished
+from envpack.redact import masked
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _REPOSITORY = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"})

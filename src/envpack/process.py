@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from envpack.errors import ToolFault
-
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
 def finished(
@@ -44,11 +41,6 @@ def finished(
             _kill(process)
             raise
     return process.returncode, out, err
-
-
-def masked(text: str) -> str:
-    """Return `text` with the user and password of every URL hidden."""
-    return _CREDENTIALS.sub("//***@", text)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -262,6 +262,7 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     lines += _some(
         "scrubbed", [f"{name}: credentials" for name in report.scrubbed], verbose=verbose
     )
+    lines += _some("secret", list(report.secrets), verbose=verbose)
     leaks = [
         f"{k.name} names {k.needle}" + (f" ({k.harmless})" if k.harmless else "")
         for k in report.leaks
