@@ -80,6 +80,20 @@ def test_into_the_working_directory(bundled: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "plum é", "plum.run"]
 
 
+def test_a_line_break_in_the_path(
+    bundled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused before anything is there: no `.pth` can hold such a path."""
+    (tmp_path / "a\nb").mkdir()
+    there = tmp_path / "a\nb" / "there"
+    assert run(["unbundle", str(bundled), str(there)]) == 1
+    assert "has a line break" in capsys.readouterr().err
+    command = ["sh", str(bundled), str(there)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "has a line break" in done.stderr) == (1, True)
+    assert list((tmp_path / "a\nb").iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar"])
 def test_archives(plum: Path, tmp_path: Path, suffix: str) -> None:
     """A plain archive has one folder at its top, and unbundles too."""

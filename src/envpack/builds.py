@@ -18,7 +18,8 @@ from packaging.utils import parse_wheel_filename
 
 from envpack.editable_build import Project, build_wheel
 from envpack.editable_tree import files_below
-from envpack.errors import EnvpackError, ToolFault
+from envpack.errors import EnvpackError, SourceFault, ToolFault
+from envpack.foreign import described, sha256_of
 from envpack.git import clone
 from envpack.platforms import Platform, Python, Target
 from envpack.uv import Uv, UvFault
@@ -166,17 +167,18 @@ def tree_digest(folder: str) -> str:
     total = hashlib.sha256()
     for name, path in files_below(folder):
         try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-        except OSError:  # what cannot be read is in no build either
+            digest = sha256_of(path)
+        except SourceFault:  # what cannot be read is in no build either
             continue
-        total.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest)
+        if digest is not None:
+            told = name.encode("utf-8", "surrogateescape") + b"\0"
+            total.update(told + bytes.fromhex(digest))
     return total.hexdigest()
 
 
 def _unpacked(path: str, into: str) -> str:
     """Unpack a source archive and return its one top directory; raises BuildFault."""
-    try:
+    with described(os.path.basename(path), "damaged", BuildFault):
         if tarfile.is_tarfile(path):
             with tarfile.open(path) as tar:
                 tar.extractall(into, filter="data")
@@ -184,6 +186,4 @@ def _unpacked(path: str, into: str) -> str:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(into)  # noqa: S202 - zipfile drops what leads out
         names = os.listdir(into)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise BuildFault(f"cannot unpack `{os.path.basename(path)}`: {error}") from error
     return os.path.join(into, names[0]) if len(names) == 1 else into

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from packaging.utils import parse_wheel_filename
 from envpack.archive.read import members
 from envpack.errors import ProjectFault
 from envpack.floor import Wanted, collect, wanted
+from envpack.foreign import described
 from envpack.platforms import Target
 from envpack.wheelhouse import WHEELS, Stored
 
@@ -85,12 +84,12 @@ def _is_for(wheel: str, target: Target) -> bool:
 
 
 def _size(wheel: str) -> int:
-    with _opened(wheel) as archive:
+    with described(wheel, "damaged", ProjectFault), zipfile.ZipFile(wheel) as archive:
         return sum(info.file_size for info in archive.infolist())
 
 
 def _libraries(wheel: str) -> Iterator[tuple[str, Wanted]]:
-    with _opened(wheel) as archive:
+    with described(wheel, "damaged", ProjectFault), zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
             with archive.open(info) as file:
                 if file.read(4) != _MAGIC:
@@ -98,33 +97,15 @@ def _libraries(wheel: str) -> Iterator[tuple[str, Wanted]]:
             yield info.filename, wanted(archive.read(info))
 
 
-def _opened(wheel: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(wheel)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ProjectFault(f"cannot read `{wheel}`: {error}") from error
-
-
 def _interpreter(path: str) -> tuple[list[tuple[str, Wanted]], int]:
     """Return what an interpreter's files want of the loader, and how large it is unpacked."""
-    from zstandard import ZstdError  # late: 17 ms that only this needs
-
     found, size = [], 0
-    try:
+    with described(path, "damaged", ProjectFault):
         for member in members(path):
             size += member.size
             head = member.data.read(4)
             if head == _MAGIC:
                 found.append((member.name, wanted(head + member.data.read())))
-    except (
-        OSError,
-        EOFError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        ZstdError,
-    ) as error:
-        raise ProjectFault(f"`{path}` is damaged: {error}") from error
     return found, size
 
 

@@ -16,17 +16,21 @@ import os
 import secrets
 import shutil
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from envpack.errors import SourceFault
+from envpack.foreign import parsed_json, read_bytes
 from envpack.kept import Packed
 
 DEFAULT_CAP = 5_000_000_000
 """Bytes."""
 
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 _VERSION = "v2"
 _PARTIAL = ".part-"
 _PARTIAL_AGE = 24 * 3600
@@ -64,12 +68,12 @@ class Cache:
     def run(self, names: str, key: str) -> Packed | None:
         """Return a run that is there and whole; it is to be released."""
         try:
-            descriptor = os.open(self._path("runs", names, key), os.O_RDONLY)
+            descriptor = os.open(self._path("runs", names, key), _FLAGS)
         except OSError:
             return None
         try:
             packed = _checked(descriptor)
-        except (OSError, ValueError, KeyError, TypeError, struct.error):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error):
             packed = None
         if packed is None:
             os.close(descriptor)
@@ -93,13 +97,13 @@ class Cache:
         """Return what was remembered under a key."""
         if not self.known:
             return None
+        path = self._path("known", key)
         try:
-            with open(self._path("known", key), "rb") as file:
-                digest, _, text = file.read().partition(b"\n")
+            digest, _, text = (read_bytes(path, most=sys.maxsize) or b"").partition(b"\n")
             if hashlib.sha256(text).hexdigest().encode() != digest:
                 return None
-            value = json.loads(text)
-        except (OSError, ValueError):
+            value = parsed_json(text, path)
+        except SourceFault:
             return None
         with suppress(OSError):
             os.utime(self._path("known", key))

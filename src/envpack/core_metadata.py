@@ -9,15 +9,15 @@ import os
 import re
 import tarfile
 import zipfile
-import zlib
 from email.parser import BytesHeaderParser
 from email.policy import compat32
+from typing import IO
 
 from envpack.errors import ProjectFault
+from envpack.foreign import MOST, described
 
 _WHEEL = re.compile(r"[^/]+\.dist-info/METADATA")
 _SDIST = re.compile(r"[^/]+/PKG-INFO")
-_DAMAGED = (OSError, EOFError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 def core_metadata(path: str) -> bytes:
@@ -25,13 +25,10 @@ def core_metadata(path: str) -> bytes:
 
     Raises ProjectFault for a damaged file, and for a wheel without it.
     """
-    try:
+    with described(os.path.basename(path), "damaged", ProjectFault):
         if path.endswith(".whl"):
             return _of_wheel(path)
         return _of_zip(path, _SDIST) if zipfile.is_zipfile(path) else _of_tar(path)
-    except _DAMAGED as error:
-        name = os.path.basename(path)
-        raise ProjectFault(f"`{name}` is damaged: {error}") from error
 
 
 def fields(metadata: bytes) -> list[tuple[str, str]]:
@@ -55,12 +52,22 @@ def _of_wheel(path: str) -> bytes:
 def _of_zip(path: str, wanted: re.Pattern[str]) -> bytes:
     with zipfile.ZipFile(path) as archive:
         name = next((name for name in archive.namelist() if wanted.fullmatch(name)), None)
-        return archive.read(name) if name else b""
+        if not name:
+            return b""
+        with archive.open(name) as file:
+            return _bounded(file)
 
 
 def _of_tar(path: str) -> bytes:
     with tarfile.open(path) as archive:
         for member in archive:
             if _SDIST.fullmatch(member.name) and (data := archive.extractfile(member)):
-                return data.read()
+                return _bounded(data)
     return b""
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    data = file.read(MOST + 1)
+    if len(data) > MOST:
+        raise ValueError(f"its metadata is larger than {MOST >> 20} MiB")
+    return data

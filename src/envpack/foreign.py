@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -22,7 +23,10 @@ from typing import Any, TypeVar
 from envpack.errors import EnvpackError, SourceFault
 
 MOST = 16 << 20
-"""Bytes of one file of metadata: a hundred times the RECORD of the largest packages."""
+"""Bytes of one file of metadata: several times the RECORD of the largest packages."""
+
+LOCKS = 128 << 20
+"""Bytes of one lock, which names every file of every package."""
 
 DEEPEST = 64
 """Levels of JSON and TOML: what metadata has is below ten, and our own code may recurse to here."""
@@ -32,8 +36,8 @@ _BLOCK = 1 << 20
 _T = TypeVar("_T")
 
 
-def opened(path: str, fault: type[EnvpackError] = SourceFault) -> int | None:
-    """Open a regular file for reading and return its descriptor, None if there is no such file.
+def opened(path: str, fault: type[EnvpackError] = SourceFault) -> io.FileIO | None:
+    """Open a regular file for reading, without a buffer; None if there is no such file.
 
     Raises `fault` for what cannot be opened and for what is no file, without waiting for anybody.
     """
@@ -50,7 +54,7 @@ def opened(path: str, fault: type[EnvpackError] = SourceFault) -> int | None:
         raise fault(f"cannot read `{_shown(path)}`: its name is none of a file") from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return descriptor
+        return io.FileIO(descriptor)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         return None
@@ -61,11 +65,11 @@ def read_bytes(
     path: str, fault: type[EnvpackError] = SourceFault, *, most: int = MOST
 ) -> bytes | None:
     """Return the bytes of a file, None if there is no such file; `fault` for more than `most`."""
-    descriptor = opened(path, fault)
-    if descriptor is None:
+    file = opened(path, fault)
+    if file is None:
         return None
     try:
-        with open(descriptor, "rb", buffering=0) as file:
+        with file:
             data = _all(file, most + 1)
     except OSError as error:
         raise fault(f"cannot read `{path}`: {error.strerror}") from error
@@ -77,13 +81,25 @@ def read_bytes(
 def head_of(path: str, size: int) -> bytes:
     """Return the first bytes of a file, none of what is no file or cannot be read."""
     try:
-        descriptor = opened(path)
-        if descriptor is None:
+        file = opened(path)
+        if file is None:
             return b""
-        with open(descriptor, "rb", buffering=0) as file:
+        with file:
             return _all(file, size)
     except (EnvpackError, OSError):
         return b""
+
+
+def sha256_of(path: str, fault: type[EnvpackError] = SourceFault) -> str | None:
+    """Return the sha256 of a file, of whatever size, None if there is no such file."""
+    file = opened(path, fault)
+    if file is None:
+        return None
+    try:
+        with file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise fault(f"cannot read `{path}`: {error.strerror}") from error
 
 
 def read_text(
@@ -92,37 +108,52 @@ def read_text(
     *,
     encoding: str = "utf-8",
     errors: str = "strict",
+    most: int = MOST,
 ) -> str | None:
     """Return the text of a file with its line ends as they are, None if there is no such file."""
-    data = read_bytes(path, fault)
+    data = read_bytes(path, fault, most=most)
     if data is None:
         return None
     with described(path, "no text", fault):
+        if b"\0" in data:  # no path and no name can hold it, and no parser expects it
+            raise ValueError("it has a NUL byte")
         return data.decode(encoding, errors)
+
+
+def any_text(path: str) -> str:
+    """Return what can be read of a file's text, "" if that is nothing."""
+    return head_of(path, MOST).decode("utf-8", "replace")
 
 
 def read_json(path: str, fault: type[EnvpackError] = SourceFault) -> Any:
     """Return the value of a JSON file, None if there is no such file."""
-    text = read_text(path, fault)
-    return None if text is None else parsed_json(text, path, fault)
+    data = read_bytes(path, fault)
+    return None if data is None else parsed_json(data, path, fault)
 
 
 def parsed_json(text: str | bytes, path: str, fault: type[EnvpackError] = SourceFault) -> Any:
     """Return the value of a JSON text that came from `path`."""
-    return _parsed(lambda: json.loads(text), path, "JSON", fault)
+    return _parsed(
+        lambda: json.loads(text.decode() if isinstance(text, bytes) else text), path, "JSON", fault
+    )
 
 
-def read_toml(path: str, fault: type[EnvpackError] = SourceFault) -> dict[str, Any] | None:
+def read_toml(
+    path: str, fault: type[EnvpackError] = SourceFault, *, most: int = MOST
+) -> dict[str, Any] | None:
     """Return the table of a TOML file, None if there is no such file."""
-    text = read_text(path, fault)
-    return None if text is None else parsed_toml(text, path, fault)
-
-
-def parsed_toml(text: str, path: str, fault: type[EnvpackError] = SourceFault) -> dict[str, Any]:
-    """Return the table of a TOML text that came from `path`."""
-    text = text.replace("\r\n", "\n")
-    table: dict[str, Any] = _parsed(lambda: tomllib.loads(text), path, "TOML", fault)
+    data = read_bytes(path, fault, most=most)
+    if data is None:
+        return None
+    table: dict[str, Any] = _parsed(lambda: tomllib.loads(data.decode()), path, "TOML", fault)
     return table
+
+
+def table_in(value: object, *names: str) -> dict[str, Any]:
+    """Return the table that is found by names inside of another, empty where there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def parsed_csv(
@@ -144,11 +175,12 @@ def described(path: str, what: str, fault: type[EnvpackError] = SourceFault) -> 
     """
     try:
         yield
-    except (EnvpackError, OSError):
+    except EnvpackError:
         raise
     except Exception as error:
-        words = f"`{_shown(path)}` is {what}: {_reason(error)}"
-        raise fault(words) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise fault(f"cannot read `{_shown(path)}`: {error.strerror}") from error
+        raise fault(f"`{_shown(path)}` is {what}: {_reason(error)}") from error
 
 
 def _parsed(make: Callable[[], _T], path: str, kind: str, fault: type[EnvpackError]) -> _T:

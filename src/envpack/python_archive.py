@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from envpack.archive.read import members
 from envpack.errors import ProjectFault, UsageError
+from envpack.foreign import described
 from envpack.target import Target, target_in
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar.zst", ".tar", ".zip")
@@ -27,6 +25,7 @@ _PATCHLEVEL = re.compile(r"(?i:include)/(?:python3\.\d+t?/)?patchlevel\.h")
 _EXECUTABLE = re.compile(r"bin/python3\.\d+t?|python(?:3\.\d+t?)?\.exe")
 _VERSION = re.compile(rb'^#\s*define\s+PY_VERSION\s+"(3\.\d+\.\d+\w*)', re.MULTILINE)
 _FREE = re.compile(r"python3\.\d+t\b")
+_LARGEST_HEADER = 1 << 20
 _HINT = "it wants the shape of python-build-standalone's `install_only` archives"
 
 
@@ -68,17 +67,16 @@ def archives_in(paths: Iterable[str]) -> tuple[PythonArchive, ...]:
 
 def read_archive(path: str) -> PythonArchive:
     """Read the version and machine of the interpreter in one archive; raises ProjectFault."""
-    from zstandard import ZstdError  # late: 17 ms that only this needs
-
     if not path.endswith(SUFFIXES):
         raise ProjectFault(f"`{path}` is no archive that uv unpacks", hint=_HINT)
-    damaged = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError)
     version, target, free = "", None, False
-    try:
+    with described(path, "damaged", ProjectFault):
         for member in members(path):
             match = _INSIDE.fullmatch(member.name)
             name = match["name"] if match else ""
             if member.link is None and _PATCHLEVEL.fullmatch(name):
+                if member.size > _LARGEST_HEADER:
+                    raise ValueError(f"its `{name}` is no header")
                 stated = _VERSION.search(member.data.read())
                 version = stated[1].decode() if stated else ""
             elif member.link is None and _EXECUTABLE.fullmatch(name):
@@ -86,9 +84,6 @@ def read_archive(path: str) -> PythonArchive:
             free = free or _FREE.search(name) is not None
             if version and target and target.os != "windows":  # there `t` is in a late name
                 break
-    except damaged as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ProjectFault(f"cannot read `{path}`: {reason}") from error
     if not version or target is None:
         lack = "executable of a Python" if version else "`patchlevel.h` of a CPython"
         raise ProjectFault(f"`{path}` holds no {lack}", hint=_HINT)

@@ -14,14 +14,15 @@ import io
 import os
 import posixpath
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
+from envpack import foreign
 from envpack.core_metadata import fields
 from envpack.distributions import Distribution, distributions_in, name_in_prefix
 from envpack.environment import Environment, discover
@@ -150,12 +151,12 @@ def _files(
     What was added to a folder that is the distribution's alone has None.
     """
     known = set()
-    with open(dist.record, encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            name = name_in_prefix(dist.site_packages, row[0]) if row else None
-            if name is not None:
-                known.add(name)
-                yield name, row[1] if len(row) > 1 else ""
+    text = foreign.read_text(dist.record) or ""
+    for row in foreign.parsed_csv(text, dist.record):
+        name = name_in_prefix(dist.site_packages, row[0])
+        if name is not None:
+            known.add(name)
+            yield name, row[1] if len(row) > 1 else ""
     tops = {path.partition("/")[0] for path in _own(dist)} & alone
     for top in sorted(tops - {dist.info}):
         for folder, folders, names in os.walk(os.path.join(site, top)):
@@ -219,12 +220,7 @@ def _is_right(data: bytes, told: str | None) -> bool:
 
 
 def _bytes(path: str) -> bytes | None:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    return foreign.read_bytes(path, most=sys.maxsize)
 
 
 def _content(part: Part) -> bytes:

@@ -139,7 +139,15 @@ def _unpacked(path: str, start: int, tree: str, *, check: bool) -> str:
             os.chmod(place, 0o755 if member.mode & 0o100 else 0o644)
             if place == os.path.join(root, OWN, MANIFEST) and not check:
                 install.Installer(root, read_manifest(root), None)
-    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ZstdError) as error:
+    except (
+        EOFError,
+        RuntimeError,  # an encrypted zip, or one of an unknown method
+        ValueError,  # a name that none can have
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        ZstdError,
+    ) as error:
         raise DamagedError(f"`{path}` is damaged: {error}") from error
     except OSError as error:
         if error.errno is None:  # gzip's own

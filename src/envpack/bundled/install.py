@@ -307,6 +307,8 @@ def run(chosen: argparse.Namespace) -> List[str]:
     before = Installer(tree, manifest, chosen.python_dir)  # is this machine one that it is for
     if chosen.uninstall:
         return _uninstalled(before, target)
+    if {"\n", "\r"} & set(target):
+        raise Failed("the path of DIR has a line break, which no `.pth` can hold", "choose another")
     before.check(target)
     place(tree, target, manifest, chosen.sources_to)
     installer = Installer(target, manifest, chosen.python_dir)
