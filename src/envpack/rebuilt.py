@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from envpack import foreign
@@ -28,11 +29,15 @@ from envpack.distributions import Distribution, distributions_in, name_in_prefix
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, OutputFault, SourceFault
 from envpack.model import Move
+from envpack.relocate.metadata import without_secrets
 from envpack.relocate.script import python_header
+from envpack.secret_files import HEAD, is_secret
 
 _WHEN = (1980, 1, 1, 0, 0, 0)
 _HEAD = 65536
-_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+_OWN = frozenset(
+    {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "provenance_url.json", "uv_cache.json"}
+)
 """Files of a `.dist-info` that an installer writes."""
 
 
@@ -128,6 +133,8 @@ def _read(environment: Environment, dist: Distribution, alone: set[str]) -> Inst
             continue
         if not _is_right(data, told):
             patched.append(name)
+            if is_secret(name, partial(bytes, data[:HEAD])):
+                continue  # nobody's package has it
         total.update(place.encode() + b"\0" + hashlib.sha256(data).digest())
         executable = bool(os.stat(path).st_mode & 0o100)
         head = python_header(name, data[:_HEAD], moves) if ".data/scripts/" in place else None
@@ -160,7 +167,7 @@ def _files(
     tops = {path.partition("/")[0] for path in _own(dist)} & alone
     for top in sorted(tops - {dist.info}):
         for folder, folders, names in os.walk(os.path.join(site, top)):
-            folders.sort()
+            folders[:] = sorted(set(folders) - {".git", ".hg", ".svn"})
             below = os.path.relpath(folder, root).replace(os.sep, "/")
             for name in sorted(names):
                 if f"{below}/{name}" not in known:
@@ -228,7 +235,8 @@ def _content(part: Part) -> bytes:
     if data is None:
         raise SourceFault(f"`{part.path}` has vanished")
     if not part.skip:
-        return data
+        is_metadata = _in_info(part.name) and part.name.endswith("/METADATA")
+        return without_secrets(data) if is_metadata else data
     option = f" {part.option}" if part.option else ""
     return f"#!python{option}\n".encode() + data[part.skip :]
 

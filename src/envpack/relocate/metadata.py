@@ -26,14 +26,28 @@ class MetadataRelocator(ByName):
     )
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> Iterator[Edit]:
-        """Look through the fields, one by one."""
+        """Take out what lets somebody in."""
         del name, moves
         data = view[0 : min(len(view), _MOST)]
-        ends = (data.find(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\nDescription:"))
-        end = min((end for end in ends if end >= 0), default=len(data))
-        start = 0
-        for line in data[:end].splitlines(keepends=True):
-            if b"//" in line and (b"@" in line or b"=" in line):
-                for first, last, _ in secrets_in(line.decode("latin-1")):
-                    yield Edit(start + first, start + last, b"", self.why[0])
-            start += len(line)
+        return (Edit(start, stop, b"", self.why[0]) for start, stop in _secrets(data))
+
+
+def without_secrets(data: bytes) -> bytes:
+    """Return core metadata whose fields have no URL that lets somebody in."""
+    pieces, position = [], 0
+    for start, stop in _secrets(data):
+        pieces.append(data[position:start])
+        position = stop
+    return b"".join([*pieces, data[position:]])
+
+
+def _secrets(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where in the fields secrets are."""
+    ends = (data.find(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\nDescription:"))
+    end = min((end for end in ends if end >= 0), default=len(data))
+    start = 0
+    for line in data[:end].splitlines(keepends=True):
+        if b"//" in line and (b"@" in line or b"=" in line):
+            for first, last, _ in secrets_in(line.decode("latin-1")):
+                yield start + first, start + last
+        start += len(line)
