@@ -1,8 +1,10 @@
-"""Programs and libraries of others that judge what envpack wrote; without one a test skips."""
+"""Programs and libraries of others that tests are made or judged by; without one a test skips."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +22,7 @@ else:
 
     lief = _Lief()
 
-__all__ = ["lief", "needed"]
+__all__ = ["git", "lief", "needed"]
 
 
 def needed(program: str, what: str) -> str:
@@ -29,3 +31,12 @@ def needed(program: str, what: str) -> str:
     if found is None:
         pytest.skip(f"no `{program}` on this machine, so not checked: {what}")
     return found
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder as somebody, and return what it says."""
+    settings = ("user.name=a", "user.email=a@example.org", "protocol.file.allow=always")
+    options = [word for setting in settings for word in ("-c", setting)]
+    command = [needed("git", "checkouts"), *options, *words]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -33,12 +33,6 @@ def uv(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def git(folder: Path, *words: str) -> None:
-    """Run git as somebody."""
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
-
-
 def plant(folder: Path, *, needs: str = "", more: str = "") -> Path:
     """Write the project and lock it."""
     (folder / "bin").mkdir(parents=True)

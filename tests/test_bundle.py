@@ -22,7 +22,8 @@ from envpack.bundled.placing import MANIFEST, OWN, SCHEMA
 from envpack.bundling import bundle
 from envpack.cli import run
 from envpack.errors import ProjectFault
-from tests.plum import PYPROJECT, PYTHON, git, uv
+from tests.judges import git
+from tests.plum import PYPROJECT, PYTHON, uv
 from tests.test_python_archive import company_archive
 
 
@@ -81,6 +82,20 @@ def test_into_the_working_directory(bundled: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == f"Installed plum in {tmp_path / 'here'}"
     assert uv(tmp_path / "here", "run", "--locked", "main.py") == "plum\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "plum é", "plum.run"]
+
+
+def test_a_line_break_in_the_path(
+    bundled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused before anything is there: no `.pth` can hold such a path."""
+    (tmp_path / "a\nb").mkdir()
+    there = tmp_path / "a\nb" / "there"
+    assert run(["unbundle", str(bundled), str(there)]) == 1
+    assert "has a line break" in capsys.readouterr().err
+    command = ["sh", str(bundled), str(there)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "has a line break" in done.stderr) == (1, True)
+    assert list((tmp_path / "a\nb").iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst", ".tar"])

@@ -14,7 +14,8 @@ from envpack.bundled.placing import MANIFEST, OWN
 from envpack.bundling import bundle, preview
 from envpack.cli import run
 from tests.index_server import IndexServer
-from tests.plum import git, plant, uv
+from tests.judges import git
+from tests.plum import plant, uv
 from tests.shelf import source
 
 BARE = ["--no-python", "--no-uv"]

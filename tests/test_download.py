@@ -23,6 +23,7 @@ from envpack.lock import Scope, find_lock
 from envpack.platforms import current
 from envpack.uv import UvFault
 from tests.index_server import Fault, IndexServer
+from tests.judges import git
 from tests.shelf import sdist, source, wheel
 from tests.shop import CP, MINOR, PLAIN, files, uv
 
@@ -266,22 +267,16 @@ def test_origin(
         assert b"secret" not in (tmp_path / "D" / name).read_bytes(), name
 
 
-def test_git(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git(project: Path, tmp_path: Path) -> None:
     """A git dependency becomes a wheel of the locked commit."""
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "nobody")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "nobody@example.org")
     repository = source(tmp_path / "repo", "fromgit", "1.1")
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"], ["tag", "v1"]):
-        subprocess.run(["git", "-C", str(repository), *words], check=True)
+        git(repository, *words)
     uv("add", "--frozen", f"git+file://{repository}", "--tag", "v1", cwd=project)
     uv("lock", cwd=project)
     report = download(tmp_path / "D", platforms=["linux"])
     stored = next(file for file in report.files if file.name == "fromgit")
-    head = subprocess.run(
-        ["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True
-    )
-    assert stored.origin.commit == head.stdout.decode().strip()
+    assert stored.origin.commit == git(repository, "rev-parse", "HEAD")
     assert stored.origin.direct_url is not None
     assert stored.origin.direct_url["vcs_info"]["requested_revision"] == "v1"
 

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from envpack import part
 from envpack.client import Client, Trouble, retry_after
-from envpack.errors import FetchFault, UsageError
+from envpack.errors import FetchFault, ToolFault, UsageError
 from envpack.fetch import Fetched, Source, fetch_all, pause_before
 from envpack.indexes import Index, Login, Logins
 from envpack.network import Network
@@ -287,6 +287,100 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     later = email.utils.formatdate(time.time() + 1000, usegmt=True)
     assert 900 < (retry_after(later) or 0) <= 1000
+
+
+WAITS = {
+    "\xb2": None,
+    "-5": None,
+    "9" * 400: 1e9,
+    "Mon, 01 Jan 9999999999 00:00:00 GMT": None,
+    "Mon, 01 Jan 0001 00:00:00 +9999": None,
+    "Mon, 99 Foo": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("value", WAITS, ids=range(len(WAITS)))
+def test_no_wait_is_a_traceback(value: str) -> None:
+    """Digits that are none of ASCII's, years beyond any calendar, numbers beyond any float."""
+    assert retry_after(value) == WAITS[value]
+
+
+HEADERS = {
+    "Retry-After": ["\xb2", "9" * 400, "Mon, 01 Jan 9999999999 00:00:00 GMT"],
+    "Content-Range": ["bytes \xb2-9/10", "bytes " + "9" * 5000 + "-1/2", "bytes -1-2/3", "x"],
+    "Location": ["http://[x]/", "http://[::1", "http://a b/", "//", "http://h:99999/"],
+}
+STATUS = {"Retry-After": 503, "Content-Range": 206, "Location": 302}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in HEADERS.items() for value in values],
+    ids=range(sum(map(len, HEADERS.values()))),
+)  # fmt: skip
+def test_headers_of_strangers(server: IndexServer, tmp_path: Path, name: str, value: str) -> None:
+    """A header that makes no sense is a sentence, and other files of that server still come."""
+    server.faults["/files/b.whl"] = Fault(status=STATUS[name], headers={name: value})
+    other = source(f"{server.url}/files/b.whl", tmp_path / "b.whl")
+    text = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), other)
+    assert text.startswith(f"cannot fetch `b.whl` from `{host_of(server.url)}`")
+    assert names(tmp_path) == ["a.whl"]
+
+
+def test_a_drip_ends(server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps no connection for ever; what is slow and moves is waited for."""
+    monkeypatch.setattr("envpack.client._PACE_OVER", 0.3)
+    impatient = Network(timeout=0.3, connect_timeout=5, retries=0)
+    server.faults["/files/a.whl"] = Fault(drip=1, pause=0.05)
+    text = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), network=impatient)
+    assert "it sent less than 100 bytes a second for " in text
+    server.faults["/files/a.whl"] = Fault(drip=20_000, pause=0.05)
+    fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), network=impatient)
+
+
+def test_what_was_not_asked_for_is_not_the_file(server: IndexServer, tmp_path: Path) -> None:
+    """Without a hash a compressed body is refused, but for a `.gz` that is stored so."""
+    for name in ("a.whl", "a.tar.gz"):
+        server.put(f"/files/{name}", BODY)
+        server.faults[f"/files/{name}"] = Fault(headers={"Content-Encoding": "gzip"})
+    text = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl", body=None))
+    assert text.endswith(": it sends the file as `gzip`, which was not asked for")
+    fetch(source(f"{server.url}/files/a.tar.gz", tmp_path / "a.tar.gz", body=None))
+    fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"))
+    assert names(tmp_path) == ["a.tar.gz", "a.whl"]
+
+
+def test_a_body_without_an_end_ends(
+    server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no lock says how large a file is, there is a bound, and it is no part afterwards."""
+    monkeypatch.setattr("envpack.fetch.LARGEST", 100_000)
+    server.faults["/files/a.whl"] = Fault(chunked=True)
+    for body in (BODY, None):
+        text = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl", body=body))
+        assert "it is larger than" in text
+    assert names(tmp_path) == []
+    fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl", size=len(BODY)))
+
+
+def test_fewer_threads_do(
+    server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one thread all files come; with none it is a sentence, also while it is ended."""
+    begin, left = threading.Thread.start, [1]
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("envpack-"):
+            if not left[0]:
+                raise RuntimeError("can't start new thread")
+            left[0] -= 1
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    paths = [tmp_path / name for name in "abc"]
+    assert len(fetch(*(source(f"{server.url}/files/a.whl", path) for path in paths))) == 3
+    with pytest.raises(ToolFault, match="no thread can be started"):
+        fetch(source(f"{server.url}/files/a.whl", tmp_path / "d"))
 
 
 def test_a_server_that_asks_for_too_much_patience_is_left(

@@ -13,10 +13,17 @@ import pytest
 from envpack import git
 from envpack.errors import ProjectFault, ToolFault
 from envpack.sources import collected
-from tests.test_sources import git as by_hand
+from tests.judges import git as by_hand
+from tests.judges import needed
 from tests.test_sources import grown
 
 COMMIT = "0" * 40
+
+
+@pytest.fixture(autouse=True)
+def needs_git() -> None:
+    """Skip where there is no git."""
+    needed("git", "what it starts for a checkout")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import urllib3
 
 from envpack.errors import FetchFault, SourceFault, UsageError
 from envpack.indexes import Authenticate, Index, Login, Logins, read_indexes
-from envpack.process import masked
+from envpack.redact import masked
 from envpack.uv import Uv, inherited_environment
 from envpack.uv_config import UvConfig, read_config
 from tests.index_server import IndexServer
@@ -348,7 +348,7 @@ def test_a_file_that_is_told_replaces_all_others(tmp_path: Path, places: dict[st
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
     """The path says which of several files it is."""
     (tmp_path / "uv.toml").write_bytes(data)
-    with pytest.raises(SourceFault, match="is not valid TOML") as caught:
+    with pytest.raises(SourceFault, match="is no TOML") as caught:
         read_config(str(tmp_path), {})
     assert f"`{tmp_path}/uv.toml`" in str(caught.value)
     with pytest.raises(SourceFault, match="UV_CONFIG_FILE"):

@@ -9,8 +9,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "envpack"
 FLOORS = (
-    {"errors", "version", "presets", "listener", "host_start", "bundled"},
-    {"held"},
+    {"redact", "version", "presets", "listener", "host_start", "bundled"},
+    {"errors", "secret_files"},
+    {"foreign", "held"},
     {"process"},
     {"git"},
     {"parallel", "kept", "libraries"},
@@ -38,7 +39,7 @@ FLOORS = (
     {"layout_grid", "covering"},
     {"layout_stock"},
     {"record_entries"},
-    {"carry", "merge"},
+    {"carry", "merge", "withheld"},
     {"plan"},
     {"cache"},
     {"runs"},

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envpack.errors import ToolFault
 from envpack.parallel import Pool
 
 
@@ -192,3 +193,21 @@ def test_an_interrupt_while_a_thread_begins(monkeypatch: pytest.MonkeyPatch, beg
     with pytest.raises(KeyboardInterrupt), Pool(1) as pool:
         list(pool.ordered([(int, 1)], budget=1))
     assert [each.name for each in threading.enumerate() if each.name.startswith("envpack-")] == []
+
+
+def test_fewer_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more can be started those that run do all; where none can be it is a sentence."""
+    begin, left = threading.Thread.start, [1]
+
+    def start(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    tasks = [(partial(int, number), 1) for number in range(20)]
+    with Pool(4) as pool:
+        assert list(pool.ordered(tasks, budget=8)) == list(range(20))
+    with Pool(4) as pool, pytest.raises(ToolFault, match="no thread can be started"):
+        list(pool.ordered(tasks, budget=8))

@@ -139,6 +139,22 @@ def test_patches_travel(env: Path, tmp_path: Path) -> None:
         assert not [name for name in archive.namelist() if name.endswith(".pyc")]
 
 
+def test_secrets_stay_home(env: Path, tmp_path: Path) -> None:
+    """Keys that were added to a package are in no wheel, nor is a login of its metadata."""
+    package = env / SITE / "full_package"
+    (package / ".git").mkdir()
+    for name in (".env", "server.key", ".git/config"):
+        (package / name).write_text("-----BEGIN PRIVATE KEY-----\nhunter2\n", encoding="utf-8")
+    metadata = env / SITE / "full-1.0.dist-info" / "METADATA"
+    with metadata.open("a", encoding="utf-8") as file:
+        file.write("Requires-Dist: x @ https://me:hunter2@example.org/x.whl\n")
+    found = rebuilt(env, tmp_path / "W")
+    assert {"full_package/.env", "full_package/server.key"} <= set(found["full"].patched)
+    with zipfile.ZipFile(tmp_path / "W" / found["full"].file) as archive:
+        assert not any(b"hunter2" in archive.read(name) for name in archive.namelist())
+        assert b"https://example.org/x.whl" in archive.read("full-1.0.dist-info/METADATA")
+
+
 def test_in_a_layout(env: Path, server: IndexServer, tmp_path: Path) -> None:
     """Patched wheels win over the index's of the same version; unpatched ones stand back."""
     del server

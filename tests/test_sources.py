@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from envpack.errors import ProjectFault
 from envpack.sources import collected
-
-
-def git(folder: Path, *words: str) -> None:
-    """Run git as somebody."""
-    who = [
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=a@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
-    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+from tests.judges import git
 
 
 def grown(folder: Path, *names: str) -> Path:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from envpack.errors import ToolFault
-from envpack.process import masked
+from envpack.redact import masked
 from envpack.target import target_of
 from envpack.uv import Uv, UvFault, child_environment, last_words
 

@@ -106,7 +106,8 @@ def test_record_is_read_back(found: list[Stored], tmp_path_factory: pytest.TempP
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is damaged"),
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON: it is nested more than 64 times"),
         ("[]", "is damaged"),
         ('{"schema": "envpack.folder/1"}', "is damaged"),
         ('{"schema": "envpack.folder/9", "files": []}', "has the schema `envpack.folder/9`"),

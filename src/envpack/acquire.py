@@ -25,9 +25,10 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from envpack.acquired import Acquired, Lacking
 from envpack.builds import BuildFault, Recipe, Workshop
 from envpack.choice import Choice, Lack
-from envpack.errors import ProjectFault
+from envpack.errors import ProjectFault, SourceFault
 from envpack.fetch import Fetched
 from envpack.fetch import Source as File
+from envpack.foreign import sha256_of
 from envpack.held import replaced
 from envpack.parallel import Pool
 from envpack.platforms import Target
@@ -222,9 +223,8 @@ class Acquirer:
         if stored.built is None or stored.built.platform != str(self.workshop.here):
             return False
         try:
-            with open(os.path.join(self.folder, *stored.path.split("/")), "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == stored.sha256
-        except OSError:
+            return sha256_of(os.path.join(self.folder, *stored.path.split("/"))) == stored.sha256
+        except SourceFault:
             return False
 
     def _unserved(self, item: _Item, targets: Iterable[Target]) -> list[Target]:

@@ -18,7 +18,8 @@ from envpack.archive.read import ArchiveFault
 from envpack.archive.unpack import unpack
 from envpack.editable_build import Project, build_wheel
 from envpack.editable_tree import files_below
-from envpack.errors import EnvpackError, ToolFault
+from envpack.errors import EnvpackError, SourceFault, ToolFault
+from envpack.foreign import sha256_of
 from envpack.git import clone
 from envpack.platforms import Platform, Python, Target
 from envpack.uv import Uv, UvFault
@@ -166,11 +167,12 @@ def tree_digest(folder: str) -> str:
     total = hashlib.sha256()
     for name, path in files_below(folder):
         try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-        except OSError:  # what cannot be read is in no build either
+            digest = sha256_of(path)
+        except SourceFault:  # what cannot be read is in no build either
             continue
-        total.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest)
+        if digest is not None:
+            told = name.encode("utf-8", "surrogateescape") + b"\0"
+            total.update(told + bytes.fromhex(digest))
     return total.hexdigest()
 
 

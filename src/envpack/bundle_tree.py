@@ -21,10 +21,12 @@ from envpack.bundle_git import repositories, with_git
 from envpack.bundle_zip import lists_of_pythons, openers, sums_of_openers
 from envpack.bundled.placing import OWN, SCHEMA, digested
 from envpack.errors import ProjectFault
+from envpack.foreign import read_text
 from envpack.lock import LockFile, Scope
 from envpack.model import Link, LinkKind, Member
 from envpack.platforms import Target, platforms_named, pythons_named
 from envpack.programs import PYTHON, UV, cached_as, downloads_json, serves
+from envpack.redact import has_secrets, stripped
 from envpack.settings import NAME as SETTINGS
 from envpack.settings import SAVED, configure
 from envpack.sources import Sources
@@ -44,12 +46,13 @@ END = "__PAYLOAD__"
 _BLOCK = 1 << 20
 _SYSTEMS = {"linux": "Linux", "macos": "Darwin"}
 _MACHINES = {("macos", "aarch64"): "arm64"}
-# A user without a password is one only over HTTP, where it is a token; in `ssh://git@…` it is none.
-_LOGIN = re.compile(
-    r"""(?:(?<=http://)|(?<=https://))[^/\s"'@]+@|(?<=://)[^/\s"'@:]+:[^/\s"'@]+@"""
-)
-_WITH_URLS = frozenset({".gitmodules", "pyproject.toml", "requirements.txt", "uv.lock"})
+_WITH_URLS = frozenset({".gitmodules", "Pipfile", "pylock.toml", "pyproject.toml", "uv.lock"})
 """Files that tools read URLs from, and whose bytes travel as they are."""
+
+_REQUIREMENTS = re.compile(
+    r"(?:.*[-_.])?(?:requirements?|constraints?)(?:[-_.].*)?\.(?:txt|in)|.*\.pip"
+)
+"""Files of pip's, whose URLs travel without secrets, as those of uv.toml do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +161,7 @@ class Tree:
     def settle(self, scratch: str) -> None:
         """Write what is the bundle's own: settings, installer, lists of interpreters."""
         self._settings(os.path.join(scratch, "settings"))
-        for name in self.sources.files:
-            path = Path(self.sources.root, name)
-            if path.name in _WITH_URLS and _LOGIN.search(path.read_text("utf-8", "replace")):
-                self.warnings.append(f"{name} travels with the logins in its URLs")
+        self._urls(scratch)
         for name in INSTALLER:
             data = resources.files("envpack.bundled").joinpath(name).read_bytes()
             self._make(scratch, f"{OWN}/{name}", data)
@@ -217,15 +217,34 @@ class Tree:
         for name in ("pyproject.toml", SETTINGS):
             path = Path(self.lock.root, name)
             if path.is_file():
-                text, logins = _LOGIN.subn("", path.read_text("utf-8"))
-                Path(root, name).write_text(text, encoding="utf-8")
-                if logins and name == SETTINGS:
+                text = read_text(str(path), ProjectFault) or ""
+                Path(root, name).write_bytes(stripped(text).encode())
+                if has_secrets(text) and name == SETTINGS:
                     self.warnings.append("the logins in URLs of uv.toml stay home")
         configure(root, os.path.join(scratch, OWN, "wheels"), os.path.join(root, "pyproject.toml"))
         for name in (SETTINGS, SAVED):
             if os.path.isfile(os.path.join(root, name)):
                 made = f"{self.root}/{name}".removeprefix("./")
                 self._made[made] = os.path.join(root, name)
+
+    def _urls(self, scratch: str) -> None:
+        """Tell of logins in URLs that travel, and take them out of requirements files."""
+        for name in self.sources.files:
+            base, path = name.rpartition("/")[2], os.path.join(self.sources.root, *name.split("/"))
+            scrubbed = _REQUIREMENTS.fullmatch(base) or "requirements" in name.split("/")[:-1]
+            scrubbed = scrubbed or (base == SETTINGS and name not in self._made)
+            if base not in _WITH_URLS and not scrubbed:
+                continue
+            text = read_text(path, ProjectFault, errors="surrogateescape") or ""
+            if not has_secrets(text):
+                continue
+            if base in _WITH_URLS:
+                self.warnings.append(f"{name} travels with the logins in its URLs")
+            else:
+                self.warnings.append(f"the logins in URLs of {name} stay home")
+                executable = os.access(path, os.X_OK)
+                data = stripped(text).encode("utf-8", "surrogateescape")
+                self._make(scratch, name, data, executable=executable)
 
     def _target(self, target: Target) -> dict[str, Any]:
         """Return what the far side of one platform has to know."""

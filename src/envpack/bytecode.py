@@ -22,9 +22,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from envpack.distributions import RecordRow, names_in_prefix
-from envpack.draft import disk_at
 from envpack.editable import runs_here
-from envpack.entries import EntryList
+from envpack.entries import EntryList, disk_at
 from envpack.environment import Environment
 from envpack.errors import OutputFault, SourceFault, ToolFault
 from envpack.interpreter import Interpreter

@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from envpack.draft import INTERPRETER, REST, Draft, disk_at
+from envpack.draft import INTERPRETER, REST, Draft
+from envpack.entries import disk_at
 from envpack.environment import Environment
 from envpack.floor import in_words
 from envpack.host_data import Store, certificates, compiled_places, start_entries

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import re
 import ssl
 import threading
 import time
@@ -32,6 +33,10 @@ _MOST_REDIRECTS = 10
 _MAYBE_LATER = frozenset({408, 425, 429})
 _REFUSALS = frozenset({401, 403, 404})
 _LONGEST_WAIT = 60.0
+_SLOWEST = 100
+"""Bytes a second: a modem of 1990 does twice that, and the largest wheels would take months."""
+_PACE_OVER = 60.0
+_NEVER = 1e9
 _TRUST_HINT = (
     "name the certificate of your own authority in SSL_CERT_FILE, or set UV_SYSTEM_CERTS=1 to"
     " trust what this system trusts"
@@ -80,6 +85,26 @@ class Credentials(Protocol):
         """Be told that a login was right."""
 
 
+class _Pace:
+    """Watches that a body comes at all: a byte now and then would keep a timeout off for ever."""
+
+    def __init__(self, over: float) -> None:
+        self._over = over
+        self._begin = time.monotonic()
+        self._count = 0
+
+    def note(self, count: int) -> None:
+        """Take bytes that came. Raises Trouble if too few did since the last look."""
+        self._count += count
+        passed = time.monotonic() - self._begin
+        if passed < self._over:
+            return
+        if self._count < _SLOWEST * passed:
+            words = f"it sent less than {_SLOWEST} bytes a second for {passed:.0f} seconds"
+            raise Trouble(words, again=True)
+        self._begin, self._count = time.monotonic(), 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reply:
     """A response with status 200, 206 or 416, and its body, which is read once."""
@@ -92,10 +117,12 @@ class Reply:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises Trouble if it breaks off."""
+        pace = _Pace(max(_PACE_OVER, self.timeout))
         try:
             while chunk := self.response.read1(_CHUNK, decode_content=False):
                 yield chunk
-        except (wrong.HTTPError, OSError) as error:
+                pace.note(len(chunk))
+        except (wrong.HTTPError, OSError, ValueError) as error:
             _raise_trouble(error, self.timeout)
 
     def abort(self) -> None:
@@ -141,7 +168,7 @@ class Client:
                 trouble.via = host_of(url) if host_of(url) != host_of(first) else None
                 raise
             reply.close()
-            target = urljoin(bare(url).url, place)
+            target = _joined(bare(url).url, place)
             _check_address(target)
             if encrypted and (urlsplit(url).scheme, urlsplit(target).scheme) == ("https", "http"):
                 raise Trouble("it redirects to a connection without encryption, and no hash is set")
@@ -183,7 +210,7 @@ class Client:
                 retries=False,
                 timeout=urllib3.Timeout(connect=network.connect_timeout, read=network.timeout),
             )
-        except (wrong.HTTPError, OSError, UnicodeError) as error:
+        except (wrong.HTTPError, OSError, ValueError) as error:
             _raise_trouble(error, network.timeout)
         fields = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, fields, host_of(url), network.timeout, response)
@@ -220,6 +247,14 @@ class Client:
         return urllib3.ProxyManager(plain, **options)
 
 
+def _joined(url: str, place: str) -> str:
+    """Return where a redirect leads. Raises Trouble for what is no address."""
+    try:
+        return urljoin(url, place)
+    except ValueError:
+        raise Trouble("it redirects to what is no address") from None
+
+
 def _check_address(url: str) -> None:
     """Raise Trouble for a URL that no request can be sent to; it may be a stranger's."""
     try:
@@ -252,12 +287,13 @@ def retry_after(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header: a number, or a date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdigit():
-        return float(value)
+    if re.fullmatch(r"[0-9]+", text := value.strip()):
+        return float(text) if len(text) < 10 else _NEVER
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return max(0.0, seconds)
 
 
 def _raise_trouble(error: Exception, timeout: float) -> NoReturn:
@@ -280,6 +316,6 @@ def _raise_trouble(error: Exception, timeout: float) -> NoReturn:
         raise Trouble("the encrypted connection failed", again=True) from None
     if isinstance(error, wrong.ReadTimeoutError):
         raise Trouble(f"it was silent for {timeout:g} seconds", again=True) from None
-    if isinstance(error, (wrong.LocationValueError, UnicodeError)):
+    if isinstance(error, (wrong.LocationValueError, ValueError)):
         raise Trouble("its address is not valid") from None
     raise Trouble("the connection broke off", again=True) from None

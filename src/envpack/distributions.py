@@ -6,9 +6,6 @@ setuptools' egg-info.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import posixpath
 import re
@@ -17,6 +14,7 @@ from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from envpack import foreign
 from envpack.errors import SourceFault
 
 _UNCLEAN = ("", ".", "/")
@@ -60,7 +58,7 @@ class Distribution(NamedTuple):
         return [name for name in names if name is not None]
 
     def _paths(self) -> list[str]:
-        return _first_fields((_text(self.record) if self.record else None) or "")
+        return _first_fields(self.record) if self.record else []
 
 
 def distributions_in(prefix: str, site_packages: str) -> tuple[Distribution, ...]:
@@ -88,8 +86,8 @@ def _read(folder: str, site_packages: str, info: str, links: set[str]) -> Distri
     version = re.sub(r"-py\d+(\.\d+)?(-.*)?$", "", version)
     if not version:
         name, version = _from_metadata(os.path.join(folder, info), stem)
-    direct_url = _direct_url(os.path.join(folder, info, "direct_url.json"))
-    editable = bool(((direct_url or {}).get("dir_info") or {}).get("editable"))
+    value = foreign.read_json(os.path.join(folder, info, "direct_url.json"))
+    direct_url = value if isinstance(value, dict) else None
     record = os.path.join(folder, info, "RECORD")
     return Distribution(
         name=canonicalize_name(name),
@@ -98,7 +96,7 @@ def _read(folder: str, site_packages: str, info: str, links: set[str]) -> Distri
         site_packages=site_packages,
         record=record if os.path.isfile(record) else "",
         direct_url=direct_url,
-        editable=editable or name.lower() in links,
+        editable=_is_editable(direct_url) or name.lower() in links,
     )
 
 
@@ -113,31 +111,20 @@ def _from_metadata(path: str, stem: str) -> tuple[str, str]:
 
 
 def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8", newline="", errors="surrogateescape") as file:
-            return file.read()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    return foreign.read_text(path, errors="surrogateescape")
 
 
-def _first_fields(text: str) -> list[str]:
+def _first_fields(path: str) -> list[str]:
     """Return the first field of each line of csv; where nothing is quoted, what a comma ends."""
+    text = _text(path) or ""
     if '"' in text or "\r" in text:
-        return [row[0] for row in csv.reader(io.StringIO(text, newline="")) if row]
+        return [row[0] for row in foreign.parsed_csv(text, path)]
     return [line.partition(",")[0] for line in text.split("\n") if line]
 
 
-def _direct_url(path: str) -> dict[str, Any] | None:
-    text = _text(path)
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise SourceFault(f"`{path}` is not JSON: {error}") from error
-    return value if isinstance(value, dict) else None
+def _is_editable(direct_url: dict[str, Any] | None) -> bool:
+    about = (direct_url or {}).get("dir_info")
+    return isinstance(about, dict) and about.get("editable") is True
 
 
 def names_in_prefix(site_packages: str, paths: Iterable[str]) -> list[str | None]:

@@ -98,6 +98,15 @@ class Draft:
             for _, piece in pieces:
                 yield from piece.natives()
 
+    def groups(self) -> Iterator[tuple[Place, str, Iterator[tuple[str, str]]]]:
+        """Yield place and origin of files that lie on the disk, with their names and paths."""
+        for slot in tuple(self._slots.values()):
+            if isinstance(slot.entry.content, Disk):
+                one = (slot.entry.name, slot.entry.content.path)
+                yield slot.place, slot.origin, iter([one])
+        for pieces in self._pieces.values():
+            yield from ((key.place, key.origin, piece.places()) for key, piece in pieces)
+
     def has_any_below(self, folder: str) -> bool:
         """Say whether anything is in a folder, or below it."""
         start = folder + "/"
@@ -379,17 +388,6 @@ def _piece(like: Piece, rows: list[Row]) -> Piece:
 def disk(found: Found) -> Disk:
     """Return a found file as content."""
     return Disk(found.path, found.size, found.mtime_ns, found.identity)
-
-
-def disk_at(path: str) -> tuple[Disk, bool]:
-    """Return the file at `path` as content, and whether its owner may execute it."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
-    identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
-    content = Disk(path, status.st_size, status.st_mtime_ns, identity)
-    return content, bool(status.st_mode & 0o100)
 
 
 def name_below(path: str, root: str) -> str | None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from envpack import foreign
 from envpack.distributions import distributions_in
 from envpack.editable_copy import installed_files
 from envpack.editable_hooks import lies_in
 from envpack.editable_tree import anchor_of, copy_source
 from envpack.environment import Environment
-from envpack.errors import EditableFault
+from envpack.errors import EditableFault, SourceFault
 from envpack.uv import Uv, UvFault
 
 # Who reads what: setuptools-scm and hatch-vcs, vcs-versioning (setuptools-scm 10), pdm-backend,
@@ -153,15 +153,15 @@ def generator(info: str) -> str:
 
 def _pyproject(source: str) -> dict[str, Any]:
     try:
-        with open(os.path.join(source, "pyproject.toml"), "rb") as file:
-            return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError):
+        return foreign.read_toml(os.path.join(source, "pyproject.toml")) or {}
+    except SourceFault:
         return {}
 
 
 def _is_dynamic(table: dict[str, Any]) -> bool:
     project = table.get("project")
-    return not isinstance(project, dict) or "version" in project.get("dynamic", [])
+    dynamic = foreign.table_in(table, "project").get("dynamic")
+    return not isinstance(project, dict) or (isinstance(dynamic, list) and "version" in dynamic)
 
 
 def _builds_with_sources(table: dict[str, Any], source: str) -> bool:
@@ -174,7 +174,7 @@ def _builds_with_sources(table: dict[str, Any], source: str) -> bool:
     sources = {
         canonicalize_name(name)
         for each in tables
-        for name in each.get("tool", {}).get("uv", {}).get("sources", {})
+        for name in foreign.table_in(each, "tool", "uv", "sources")
     }
     return any(name in sources for name in _build_requires(table))
 
@@ -183,10 +183,11 @@ def _build_requires(table: dict[str, Any]) -> list[str]:
     from packaging.requirements import InvalidRequirement, Requirement  # late: 10 ms
 
     names: list[str] = []
-    for text in table.get("build-system", {}).get("requires", []):
+    requires = foreign.table_in(table, "build-system").get("requires")
+    for text in requires if isinstance(requires, list) else ():
         try:
             names.append(canonicalize_name(Requirement(text).name))
-        except InvalidRequirement:
+        except (InvalidRequirement, TypeError):
             continue
     return names
 
@@ -195,7 +196,7 @@ def _workspace_of(source: str) -> str | None:
     """Return the nearest directory from `source` up that declares a uv workspace."""
     folder = source
     while True:
-        if "workspace" in _pyproject(folder).get("tool", {}).get("uv", {}):
+        if "workspace" in foreign.table_in(_pyproject(folder), "tool", "uv"):
             return folder
         parent = os.path.dirname(folder)
         if parent == folder or not lies_in(source, parent):

@@ -14,6 +14,7 @@ from envpack.editable_hooks import Hooks
 from envpack.editable_tree import PROJECT_FILES, files_below, has_modules, is_cache
 from envpack.environment import Environment
 from envpack.errors import EditableFault
+from envpack.foreign import any_text
 
 UNWANTED_INFO = frozenset({"RECORD", "direct_url.json", "uv_build.json", "uv_cache.json"})
 
@@ -68,10 +69,10 @@ def known_names(environment: Environment, distribution: Distribution) -> tuple[b
     its name and its entry points.
     """
     info = os.path.join(environment.root, environment.site_packages, distribution.info)
-    top_level = _read(os.path.join(info, "top_level.txt")).split()
+    top_level = any_text(os.path.join(info, "top_level.txt")).split()
     if top_level:
         return True, set(top_level)
-    entries = _ENTRY.findall(_read(os.path.join(info, "entry_points.txt")))
+    entries = _ENTRY.findall(any_text(os.path.join(info, "entry_points.txt")))
     return False, {re.sub(r"[-.]+", "_", distribution.name), *entries}
 
 
@@ -84,6 +85,12 @@ def mapped_files(
     """
     site = environment.site_packages
     files: dict[str, str] = {}
+    for path in (*hooks.paths, *(path for _, path in (*hooks.modules, *hooks.namespaces))):
+        if not path.strip("/"):
+            raise EditableFault(
+                f"`{owner}` puts `/` on the path, and not all of the disk can be packed",
+                hint="take that line out of its `.pth`",
+            )
     for module, path in hooks.modules:
         place = f"{site}/{module.replace('.', '/')}"
         _add(files, place, _module_at(path, owner))
@@ -158,11 +165,3 @@ def importable(folder: str, names: tuple[bool, set[str]]) -> Mapping[str, str]:
                 continue
         found[entry.name] = entry.path
     return found
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from envpack import foreign
 from envpack.distributions import Distribution
 from envpack.environment import Environment
 from envpack.errors import SourceFault
@@ -101,9 +102,14 @@ def _read_finder(path: str) -> tuple[dict[str, str], list[tuple[str, str]]] | No
     if not os.path.isfile(path):
         return None
     try:
-        tree = ast.parse(read_text(path))
-    except (SyntaxError, ValueError):
+        with foreign.described(path, "no module"):
+            return _mapping(ast.parse(read_text(path)))
+    except SourceFault:  # then only a build can replace it
         return None
+
+
+def _mapping(tree: ast.Module) -> tuple[dict[str, str], list[tuple[str, str]]] | None:
+    """Return what the tables of a finder map, and its namespaces; None if it has none."""
     tables: dict[str, object] = {}
     mapped: dict[str, str] = {}
     for node in tree.body:
@@ -112,10 +118,7 @@ def _read_finder(path: str) -> tuple[dict[str, str], list[tuple[str, str]]] | No
                 ast.AnnAssign(target=ast.Name(id="MAPPING" | "NAMESPACES" as name), value=value)
                 | ast.Assign(targets=[ast.Name(id="MAPPING" | "NAMESPACES" as name)], value=value)
             ) if value is not None:
-                try:
-                    tables[name] = ast.literal_eval(value)
-                except ValueError:
-                    return None
+                tables[name] = ast.literal_eval(value)
             case ast.Expr(
                 ast.Call(
                     func=ast.Attribute(attr="map_module"),
@@ -137,10 +140,14 @@ def source_of(distribution: Distribution) -> str | None:
     url = (distribution.direct_url or {}).get("url")
     if not isinstance(url, str):
         return None
-    parts = urlsplit(url)
-    if parts.scheme != "file":
+    try:
+        parts = urlsplit(url)
+        path = unquote(parts.path)
+        os.fsencode(path)
+    except ValueError:
         return None
-    path = unquote(parts.path)
+    if parts.scheme != "file" or "\0" in path:
+        return None
     inner = (distribution.direct_url or {}).get("subdirectory")
     return os.path.normpath(os.path.join(path, inner) if isinstance(inner, str) else path)
 
@@ -201,8 +208,7 @@ def lies_in(path: str, root: str) -> bool:
 
 def read_text(path: str) -> str:
     """Read a small text file of the environment; raises SourceFault if that fails."""
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return file.read()
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    text = foreign.read_text(path, encoding="utf-8-sig", errors="surrogateescape")
+    if text is None:
+        raise SourceFault(f"cannot read `{path}`: there is no such file")
+    return text

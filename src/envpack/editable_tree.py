@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from envpack.errors import SourceFault
+from envpack.foreign import any_text
 
 _CACHES = frozenset(
     {"__pycache__", ".git", ".hg", ".svn", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
@@ -141,8 +142,8 @@ def _skipped_at_root(root: str) -> Callable[[str], bool]:
     texts = ""
     for entry in _entries(root):
         if entry.name.endswith(_TEXTS) and entry.is_file() and entry.stat().st_size <= _SMALL:
-            texts += _text(entry.path)
-    lines = _text(os.path.join(root, ".gitignore")).splitlines()
+            texts += any_text(entry.path)
+    lines = any_text(os.path.join(root, ".gitignore")).splitlines()
     ignored = {line.strip().strip("/") for line in lines if not line.startswith(("#", "!"))}
 
     def skip(path: str) -> bool:
@@ -161,14 +162,6 @@ def _holds_modules(folder: str) -> bool:
         return has_modules(folder)
     except SourceFault:
         return False
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

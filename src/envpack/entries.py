@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby
 from typing import NamedTuple, TypeVar
 
+from envpack.errors import SourceFault
 from envpack.model import Alias, Derived, Disk, Entry, Head, Inline, Run, Summary
 from envpack.rows import unpacked
 
@@ -73,6 +75,17 @@ def prefix_of(folder: str) -> str:
     return f"{folder}/" if folder else ""
 
 
+def disk_at(path: str) -> tuple[Disk, bool]:
+    """Return the file at `path` as content, and whether its owner may execute it."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
+    content = Disk(path, status.st_size, status.st_mtime_ns, identity)
+    return content, bool(status.st_mode & 0o100)
+
+
 class Piece(NamedTuple):
     """Regular files of one folder of the archive, which lie in one folder of this machine.
 
@@ -110,6 +123,11 @@ class Piece(NamedTuple):
         for row in unpacked(self.rows):
             if row[1] or SHARED in row[0]:
                 yield prefix + row[0], row[4] or source + row[0]
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and path of each."""
+        prefix, source = prefix_of(self.folder), f"{self.source}/"
+        return ((prefix + row[0], row[4] or source + row[0]) for row in unpacked(self.rows))
 
     def told(self) -> str:
         """Return the sha256 of all that is known of the files."""

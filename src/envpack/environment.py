@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from typing import NamedTuple
 
-from envpack.errors import EnvironmentFault, UnsupportedBase
+from envpack import foreign
+from envpack.errors import EnvironmentFault, SourceFault, UnsupportedBase
 from envpack.interpreter import SHARED, Interpreter, interpreter_at
 from envpack.target import target_of
 
+_SCRIPT = 1 << 20
 _ANEW = "make it anew: `uv venv --clear` and `uv sync`"
 _ACTIVATE_ROOT = re.compile(rb"""^VIRTUAL_ENV=(['"]?)(/[^\n]*?)\1\s*$""", re.MULTILINE)
 
@@ -151,27 +152,19 @@ def _check_replacement(
 
 
 def _read_config(root: str, path: str) -> dict[str, str]:
-    try:
-        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
+    text = foreign.read_text(os.path.join(root, "pyvenv.cfg"), EnvironmentFault)
+    if text is None:
         raise EnvironmentFault(
             f"`{path}` is not a virtual environment: it has no pyvenv.cfg",
             hint="name the environment's folder, such as `.venv`",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EnvironmentFault(f"cannot read `{path}/pyvenv.cfg`: {error}") from error
-    pairs = (line.partition("=") for line in lines if "=" in line)
+        )
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
 def _recorded_root(root: str) -> str | None:
     """Return the place `bin/activate` says the environment was made at, None if it says none."""
-    try:
-        with open(os.path.join(root, "bin", "activate"), "rb") as file:
-            found = _ACTIVATE_ROOT.search(file.read())
-    except OSError:
-        return None
+    found = _ACTIVATE_ROOT.search(foreign.head_of(os.path.join(root, "bin", "activate"), _SCRIPT))
     if found is None or b"$" in found[2]:
         return None
     return os.fsdecode(found[2].replace(b"'\"'\"'", b"'").replace(b"'\\''", b"'"))
@@ -180,7 +173,7 @@ def _recorded_root(root: str) -> str | None:
 def _same_directory(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -205,11 +198,11 @@ def _base_executable(root: str, home: str, path: str) -> str:
 
 def _project_of(folder: str) -> Project | None:
     try:
-        with open(os.path.join(folder, "pyproject.toml"), "rb") as file:
-            table = tomllib.load(file).get("project")
-    except (OSError, tomllib.TOMLDecodeError):
+        whole = foreign.read_toml(os.path.join(folder, "pyproject.toml"))
+    except SourceFault:
         return None
-    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+    table = foreign.table_in(whole, "project")
+    if not isinstance(table.get("name"), str):
         return None
     version = table.get("version")
     return Project(folder, table["name"], version if isinstance(version, str) else None)

@@ -20,15 +20,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from envpack.redact import masked
+
 
 class EnvpackError(Exception):
-    """Root of all expected failures; `str(error)` is one sentence for a person."""
+    """Root of all expected failures; `str(error)` is one sentence for a person.
+
+    Whatever URL a sentence quotes, its secrets are masked here.
+    """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(masked(message))
+        self.hint = hint and masked(hint)
 
 
 class UsageError(EnvpackError):

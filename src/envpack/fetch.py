@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +21,18 @@ from urllib.parse import urlsplit
 
 from envpack.client import Client, Credentials, Reply, Trouble
 from envpack.errors import FetchFault
+from envpack.foreign import opened
 from envpack.network import Network
+from envpack.parallel import no_threads
 from envpack.part import Part, Wrong, digest_of, leave_no_parts
 from envpack.urls import host_of
 
 _NAMED_AT_MOST = 5
 _PROGRESS = 1024 * 1024
 _CHUNK = 256 * 1024
+LARGEST = 8 << 30
+"""Bytes of a file whose size no lock tells: eighty times PyPI's limit for one, which few projects
+had raised. Something has to end a body without an end."""
 _LONGEST_PAUSE = 30.0
 _LONGEST_END = 2.0
 
@@ -140,12 +146,7 @@ class _Run:
         waiting: queue.SimpleQueue[Source] = queue.SimpleQueue()
         for source in sources:
             waiting.put(source)
-        workers = min(self._jobs, len(sources))
-        for number in range(workers):
-            name = f"envpack-fetch-{number}"
-            thread = threading.Thread(target=self._work, args=(waiting,), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        workers = self._begin(waiting, min(self._jobs, len(sources)))
         done: dict[str, Fetched] = {}
         while workers:
             match self._events.get():
@@ -160,6 +161,21 @@ class _Run:
                 case BaseException() as error:
                     raise error
         return {source.path: done[source.path] for source in sources if source.path in done}
+
+    def _begin(self, waiting: queue.SimpleQueue[Source], most: int) -> int:
+        """Start workers, and return how many there are."""
+        for number in range(most):
+            name = f"envpack-fetch-{number}"
+            thread = threading.Thread(target=self._work, args=(waiting,), name=name, daemon=True)
+            self._threads.append(thread)
+            try:
+                thread.start()
+            except RuntimeError as error:  # fewer do the same
+                self._threads.remove(thread)  # nobody could wait for it
+                if not self._threads:
+                    raise no_threads() from error
+                return number
+        return most
 
     def stop(self) -> None:
         """Let workers end: those that wait for bytes now, others at their next step."""
@@ -294,11 +310,15 @@ class _Run:
                 part.restart()
                 if reply.status != 200:
                     raise Trouble("it sends other bytes than it was asked for", again=True, wait=0)
+            if not source.hashes:
+                _check_encoding(reply, source.name)
             part.begin(etag if etag.startswith('"') else None)  # W/"…" is a weak one
             for chunk in reply.chunks():
                 if self._stop.is_set():
                     raise _Stopped
                 part.write(chunk)
+                if source.size is None and part.size > LARGEST:
+                    raise Wrong(f"it is larger than {LARGEST >> 30} GiB, and nobody said how large")
         finally:
             self._replies.discard(reply)
             reply.close()
@@ -333,15 +353,28 @@ def _begins_at(status: int, content_range: str) -> int | None:
     """Return where in the file a body begins, None if nobody knows (RFC 9110, 14.4)."""
     if status == 200:
         return 0
-    unit, _, rest = content_range.partition(" ")
-    start = rest.partition("-")[0]
-    return int(start) if unit == "bytes" and start.isdigit() else None
+    begin = re.match(r"bytes ([0-9]{1,18})-", content_range)
+    return int(begin[1]) if begin else None
+
+
+def _check_encoding(reply: Reply, name: str) -> None:
+    """Raise Trouble for a body that is compressed, though that was not asked for (RFC 9110, 8.4).
+
+    With a hash it is known what the file is. Servers that call a stored `.gz` so mean the file.
+    """
+    encoding = reply.headers.get("content-encoding", "").strip().lower()
+    stored = name.endswith((".gz", ".tgz")) and encoding in {"gzip", "x-gzip"}
+    if encoding not in {"", "identity"} and not stored:
+        raise Trouble(f"it sends the file as `{encoding[:40]}`, which was not asked for")
 
 
 def _blocks(path: str) -> Iterator[bytes]:
     """Yield the bytes of a file of this machine. Raises Trouble if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        file = opened(path, FetchFault)
+        if file is None:
+            raise Trouble("No such file or directory")
+        with file:
             while data := file.read(_CHUNK):
                 yield data
     except OSError as error:

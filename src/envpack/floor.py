@@ -164,15 +164,16 @@ def wanted(view: View) -> Wanted:
 
 def _wanted(elf: Elf, head: bytes) -> Wanted:
     found: dict[int, list[str]] = {DT_NEEDED: [], DT_SONAME: [], DT_RPATH: [], DT_RUNPATH: []}
-    for tag, value in elf.dynamic:
-        if tag in found:
-            found[tag].append(_text(elf, value))
+    entries = [(tag, value) for tag, value in elf.dynamic if tag in found]
+    needs = elf.version_needs()
+    offsets = [value for _, value in entries]
+    offsets += [offset for library, names in needs for offset in (library, *names)]
+    texts = (text.decode("utf-8", "surrogateescape") for text in elf.texts(offsets))
+    for tag, _ in entries:
+        found[tag].append(next(texts))
     runpath = bool(found[DT_RUNPATH])
     search = found[DT_RUNPATH] or found[DT_RPATH] or [""]
-    versions = {
-        _text(elf, library): tuple(_text(elf, name) for name in names)
-        for library, names in elf.version_needs()
-    }
+    versions = {next(texts): tuple(next(texts) for _ in names) for _, names in needs}
     return Wanted(
         kind=head[4:6] + head[18:20],
         soname=(found[DT_SONAME] or [""])[-1],
@@ -181,10 +182,6 @@ def _wanted(elf: Elf, head: bytes) -> Wanted:
         runpath=runpath,
         versions=MappingProxyType(versions),
     )
-
-
-def _text(elf: Elf, offset: int) -> str:
-    return elf.string(offset).decode("utf-8", "surrogateescape")
 
 
 def collect(found: Iterable[tuple[str, Wanted]]) -> Floor:

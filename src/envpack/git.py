@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from envpack.errors import ProjectFault, ToolFault
-from envpack.process import BUILDS, finished, masked
+from envpack.process import BUILDS, finished
+from envpack.redact import masked
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _REPOSITORY = frozenset(

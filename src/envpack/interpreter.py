@@ -10,6 +10,7 @@ import os
 import re
 from typing import NamedTuple
 
+from envpack import foreign
 from envpack.errors import UnsupportedBase
 from envpack.target import Target, is_static, target_of
 
@@ -174,17 +175,9 @@ def _refuse_shape(prefix: str, minor: str, *, packed: bool) -> None:
 
 def _version_of(prefix: str, minor: str, version_info: str) -> str:
     header = os.path.join(prefix, "include", f"python{minor}", "patchlevel.h")
-    try:
-        with open(header, "rb") as file:
-            found = _PATCHLEVEL.search(file.read())
-    except OSError:
-        found = None
+    found = _PATCHLEVEL.search(foreign.head_of(header, foreign.MOST))
     return found[1].decode() if found else version_info
 
 
 def _read_word(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip() or None
-    except OSError:
-        return None
+    return foreign.any_text(path).strip() or None

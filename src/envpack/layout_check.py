@@ -14,6 +14,7 @@ from packaging.pylock import PackageDirectory
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from envpack import foreign
 from envpack.build_requires import sources_of, static_requirements
 from envpack.choice import choose, is_supported, targets_of
 from envpack.covering import covering
@@ -163,9 +164,10 @@ def _of_index(root: str, layout: Layout) -> Iterator[Finding]:
     for name in sorted({file.name for file in layout.distributions}):
         page = f"{SIMPLE}/{name}/{PAGE}"
         try:
-            with open(os.path.join(root, *page.split("/")), encoding="utf-8") as file:
-                links = read_page(file.read())
-        except (OSError, UnicodeDecodeError):
+            path = os.path.join(root, *page.split("/"))
+            with foreign.described(page, "no page of an index", ProjectFault):
+                links = read_page(foreign.read_text(path, ProjectFault) or "")
+        except ProjectFault:
             continue  # the comparison tells that
         for link in links:
             path = posixpath.normpath(posixpath.join(SIMPLE, name, link.path))

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from envpack.errors import ProjectFault
+from envpack.foreign import described
 from envpack.uv import Uv
 from envpack.wheelhouse import WHEELS, Record, Stored, read_record, record_text, schema_of
 
@@ -101,7 +102,8 @@ def read_layout(folder: str) -> Layout | None:
     if record is None:
         return None
     about = dict(record.about)
-    try:
+    path = os.path.join(folder, "envpack.json")
+    with described(path, "damaged", ProjectFault):
         inputs = [Input(**{**each, "files": tuple(each["files"])}) for each in about.pop("inputs")]
         facts = {path: Facts(**value) for path, value in about.pop("facts").items()}
         made = {path: Made(**value) for path, value in about.pop("made").items()}
@@ -109,12 +111,9 @@ def read_layout(folder: str) -> Layout | None:
             about=about, inputs=tuple(inputs), files=record.files, facts=facts, made=made
         )
         about["targets"], about["every_platform"]
-    except (KeyError, TypeError, AttributeError) as error:
-        path = os.path.join(folder, "envpack.json")
-        raise ProjectFault(f"`{path}` is damaged: {error!r}") from error
-    for path in made:
-        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
-            raise ProjectFault(f"`{os.path.join(folder, 'envpack.json')}` is damaged: `{path}`")
+    for name in made:
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+            raise ProjectFault(f"`{path}` is damaged: `{name}`")
     return layout
 
 

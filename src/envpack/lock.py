@@ -6,19 +6,20 @@ platform and Python at once, and `uv lock --check` whether it fits pyproject.tom
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from packaging.markers import InvalidMarker, Marker
-from packaging.pylock import Pylock, PylockValidationError
+from packaging.pylock import Pylock
 
+from envpack import foreign
 from envpack.errors import ProjectFault
+from envpack.foreign import LOCKS, any_text, described, sha256_of, table_in
 from envpack.uv import Uv, UvFault
 
+_NAMING = ("name", "version")
 _STALE = ("needs to be updated", "No solution found")
 
 ROOT = "."
@@ -114,13 +115,10 @@ def find_lock(directory: str) -> LockFile:
     root = _nearest(project, "uv.lock")
     if root is None:
         raise ProjectFault(f"`{project}` has no uv.lock", hint="make it: `uv lock`")
-    table = read_toml(os.path.join(project, "pyproject.toml")).get("project")
-    name, version = None, None
-    if isinstance(table, dict):
-        name, version = table.get("name"), table.get("version")
-    with open(os.path.join(root, "uv.lock"), "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LockFile(project, root, name, version, digest)
+    table = table_in(read_toml(os.path.join(project, "pyproject.toml")), "project")
+    name, version = (text if isinstance(text := table.get(key), str) else None for key in _NAMING)
+    digest = sha256_of(os.path.join(root, "uv.lock"), ProjectFault)
+    return LockFile(project, root, name, version, digest or "")
 
 
 def check_fresh(uv: Uv, lock: LockFile) -> None:
@@ -202,9 +200,8 @@ def pinned_python(lock: LockFile) -> str | None:
     while True:
         path = os.path.join(folder, ".python-version")
         if os.path.isfile(path):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                lines = (line.strip() for line in file)
-                return next((line for line in lines if line and not line.startswith("#")), None)
+            lines = (line.strip() for line in any_text(path).splitlines())
+            return next((line for line in lines if line and not line.startswith("#")), None)
         parent = os.path.dirname(folder)
         if folder in {lock.root, parent}:
             return None
@@ -216,31 +213,26 @@ def supported_environments(lock: LockFile | None) -> tuple[Marker, ...]:
     if lock is None:
         return ()
     table = read_toml(os.path.join(lock.root, "pyproject.toml"))
-    words = table.get("tool", {}).get("uv", {}).get("environments", [])
+    words = table_in(table, "tool", "uv").get("environments", [])
     try:
         return tuple(Marker(word) for word in ([words] if isinstance(words, str) else words))
-    except InvalidMarker as error:
+    except (InvalidMarker, TypeError, AttributeError) as error:
         raise ProjectFault(f"`tool.uv.environments` of `{lock.root}`: {error}") from error
 
 
 def read_pylock(path: str) -> Locked:
     """Read a pylock.toml; raises ProjectFault if it is none."""
-    try:
-        pylock = Pylock.from_dict(read_toml(path))
-    except PylockValidationError as error:
-        raise ProjectFault(f"`{path}` is no valid pylock.toml: {error}") from error
-    return Locked(pylock, os.path.dirname(path))
+    table = read_toml(path)
+    with described(path, "no valid pylock.toml", ProjectFault):
+        return Locked(Pylock.from_dict(table), os.path.dirname(path))
 
 
 def read_toml(path: str) -> dict[str, Any]:
     """Read a TOML file; raises ProjectFault if it cannot be."""
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectFault(f"`{path}` is no TOML: {error}") from error
+    table = foreign.read_toml(path, ProjectFault, most=LOCKS)
+    if table is None:
+        raise ProjectFault(f"cannot read `{path}`: there is no such file")
+    return table
 
 
 def _project_at(directory: str) -> str:

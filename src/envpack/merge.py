@@ -11,10 +11,11 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from envpack import foreign
 from envpack.distributions import Distribution, RecordRow, distributions_in
-from envpack.draft import INTERPRETER, REST, Draft, Place, disk_at, name_below, place_of
+from envpack.draft import INTERPRETER, REST, Draft, Place, name_below, place_of
 from envpack.editable import Replacement
-from envpack.entries import prefix_of
+from envpack.entries import disk_at, prefix_of
 from envpack.environment import Environment
 from envpack.errors import SourceFault
 from envpack.model import Entry, Inline, LeftOut, Package, Reason
@@ -67,6 +68,8 @@ def add_interpreter(
     if not environment.system_site:
         return []
     used = [dist for dist in dists if dist.name not in shadowing]
+    for dist in used:
+        _fix_urls(draft, root, folder, dist)
     add_records(draft, records, folder, used, origin)
     return [Package(dist.name, dist.version) for dist in used]
 
@@ -179,7 +182,7 @@ def add_environment(
             taken = _of_environment(draft, environment, found, name, owners, hooks)
             draft.add_found(name, taken, origin, root=root)
     for dist in kept:
-        _fix_direct_url(draft, folder, dist)
+        _fix_urls(draft, root, folder, dist)
     add_records(draft, records, folder, kept, origin)
 
 
@@ -233,13 +236,22 @@ def _passed_over(
     return frozenset(skip)
 
 
-def _fix_direct_url(draft: Draft, folder: str, dist: Distribution) -> None:
-    """Leave out a direct_url.json that names a local path, and credentials from any other."""
-    name = f"{folder}/{dist.info}/direct_url.json"
-    if dist.direct_url is None or name not in draft:
-        return
-    if names_local_path(dist.direct_url):
-        draft.remove(name, Reason.LOCAL_URL)
-    elif (scrubbed := without_credentials(dist.direct_url)) is not None:
-        draft.replace_content(name, Inline(scrubbed))
-        draft.scrubbed.append(name)
+def _fix_urls(draft: Draft, root: str, folder: str, dist: Distribution) -> None:
+    """Leave out a direct_url.json that names a local path, and credentials from any other.
+
+    provenance_url.json (PEP 710) says the same of what came from an index.
+    """
+    above = f"{folder}/{dist.info}"
+    provenance = f"{above}/provenance_url.json"
+    notes = (
+        (f"{above}/direct_url.json", dist.direct_url),
+        (provenance, foreign.read_json(os.path.join(root, provenance))),
+    )
+    for name, value in notes:
+        if not isinstance(value, dict) or name not in draft:
+            continue
+        if names_local_path(value):
+            draft.remove(name, Reason.LOCAL_URL)
+        elif (scrubbed := without_credentials(value)) is not None:
+            draft.replace_content(name, Inline(scrubbed))
+            draft.scrubbed.append(name)

@@ -229,6 +229,9 @@ class Reason(enum.Enum):
     SHADOWED = "distributions of the base that the environment replaces"
     DANGLING = "links that lead nowhere"
     SPECIAL = "sockets, pipes and devices"
+    SECRETS = "what may hold secrets"
+    SETTINGS = "settings of pip, uv and other tools"
+    VERSION_CONTROL = "folders of version control"
     OUTPUT = "the output itself"
     EXCLUDED = "what --exclude matches"
     BROUGHT = "what the destination brings itself"
@@ -281,7 +284,7 @@ class Plan(NamedTuple):
     `moves` is sorted longest `old` first; `needles` are the build machine's directories whose
     paths must not appear in the archive. `mtime` is in seconds since the epoch. `outside` pairs the
     names of links that left environment, interpreter and uv's cache with what they point to;
-    `scrubbed` names the files that credentials were taken out of.
+    `scrubbed` names files freed of credentials, `secrets` tells of those that hold any.
     """
 
     entries: Entries
@@ -296,14 +299,12 @@ class Plan(NamedTuple):
     libraries: Libraries = Libraries()
     scrubbed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A build-machine path that is still in a member: which, how often.
-
-    `harmless` says why it does no harm, and is empty if it may.
-    """
+    """A build-machine path that is still in a member; `harmless` says why that does no harm."""
 
     name: str
     needle: str

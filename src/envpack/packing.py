@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from envpack.archive.blocks import members_of
 from envpack.cache import Cache
 from envpack.distributions import Distribution, distributions_in
-from envpack.draft import disk_at
 from envpack.editable import EditableMode, resolve
+from envpack.entries import disk_at
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, ToolFault
 from envpack.held import scratch_folder
@@ -320,6 +320,7 @@ def _report(
         outside=plan.outside,
         libraries=plan.libraries,
         scrubbed=plan.scrubbed,
+        secrets=plan.secrets,
         leaks=tuple(outcome.leaks),
         warnings=(
             *plan.warnings,

@@ -17,6 +17,8 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from envpack.errors import ToolFault
+
 T = TypeVar("T")
 
 
@@ -69,6 +71,14 @@ class _Task(Generic[T]):
             del ended  # by this frame the exception would hold itself
 
 
+def no_threads() -> ToolFault:
+    """Return what is raised where not even one thread can be started."""
+    return ToolFault(
+        "no thread can be started",
+        hint="end other programs, or raise the limit of processes (`ulimit -u`, or a container's)",
+    )
+
+
 class _Crew:
     """At most `most` threads, which begin when there is work for them.
 
@@ -88,7 +98,13 @@ class _Crew:
         if len(self._threads) < self._most:
             name = f"envpack-{self._name}-{len(self._threads)}"
             self._threads.append(Thread(target=self._work, name=name, daemon=True))
-            self._threads[-1].start()
+            try:
+                self._threads[-1].start()
+            except RuntimeError as error:  # fewer do the same
+                self._threads.pop()
+                self._most = len(self._threads)
+                if not self._threads:
+                    raise no_threads() from error
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from envpack.bundled.holding import lock
 from envpack.errors import FetchFault
+from envpack.foreign import opened
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -71,12 +72,12 @@ class _Hashes:
 def digest_of(path: str, hashes: Iterable[str]) -> Digest | None:
     """Read a file and return its digest, None if there is no file. Raises OSError."""
     running = _Hashes(hashes)
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while data := file.read(_CHUNK):
-                running.update(data)
-    except FileNotFoundError:
+    file = opened(path, FetchFault)
+    if file is None:
         return None
+    with file:
+        while data := file.read(_CHUNK):
+            running.update(data)
     return running.digest()
 
 

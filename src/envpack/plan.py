@@ -8,7 +8,7 @@ comes after what it derives from, and a distribution is one run of members.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from envpack import activate, manifest
@@ -27,6 +27,7 @@ from envpack.record_entries import settle_records
 from envpack.records import Record
 from envpack.select import Filter, excluded
 from envpack.version import VERSION
+from envpack.withheld import withhold
 
 _OWN = "envpack"
 
@@ -77,19 +78,12 @@ def make_plan(
     add_environment(draft, records, environment, kept, hooks, skip_paths)
     if filters or brought:
         draft.remove_all(partial(_why_filtered, filters, brought))
+    secrets = withhold(draft, distributions, replacements, interpreter.stdlib, filters)
     for entry in _own_entries(environment, starter):
         draft.add(entry, REST, _OWN)
     for entry in extra:
         draft.add(entry, REST, _OWN)
-    packages += [
-        Package(dist.name, dist.version) for dist in kept if draft.has_below(folder, dist.info)
-    ]
-    packages += [
-        Package(replacement.editable.name, replacement.editable.version)
-        for replacement in replacements
-        if replacement.info and draft.has_below(folder, replacement.info)
-    ]
-    packages.sort(key=lambda package: (package.name, package.version))
+    packages = sorted([*packages, *_packages(draft, folder, kept, replacements)])
     editables = tuple(replacement.editable for replacement in replacements)
     moves = _moves(environment, replacements)
     needles = _needles(environment, replacements)
@@ -110,7 +104,23 @@ def make_plan(
         libraries=libraries,
         scrubbed=tuple(draft.scrubbed),
         warnings=warnings,
+        secrets=secrets,
     )
+
+
+def _packages(
+    draft: Draft,
+    folder: str,
+    kept: Iterable[Distribution],
+    replacements: Iterable[Replacement],
+) -> Iterator[Package]:
+    """Yield the distributions of the environment whose metadata goes in."""
+    for dist in kept:
+        if draft.has_below(folder, dist.info):
+            yield Package(dist.name, dist.version)
+    for replacement in replacements:
+        if replacement.info and draft.has_below(folder, replacement.info):
+            yield Package(replacement.editable.name, replacement.editable.version)
 
 
 def _why_filtered(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,6 @@ from envpack.errors import ToolFault
 
 BUILDS = 0o022
 """The umask of programs whose files become members of an archive."""
-
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
 def finished(
@@ -51,11 +48,6 @@ def finished(
             _kill(process)
             raise
     return process.returncode, out, err
-
-
-def masked(text: str) -> str:
-    """Return `text` with the user and password of every URL hidden."""
-    return _CREDENTIALS.sub("//***@", text)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

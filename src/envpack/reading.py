@@ -37,6 +37,8 @@ from envpack.runs import Outcome
 BLOCK = 512 * 1024
 WHOLE = 1024 * 1024
 _HEAD = 4096
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Without waiting: what was a file when it was looked at may be a pipe by now."""
 
 
 class Prepared(NamedTuple):
@@ -277,7 +279,7 @@ def _disk_blocks(disk: Disk) -> Iterator[bytes]:
 
 def _open(disk: Disk) -> int:
     try:
-        descriptor = os.open(disk.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(disk.path, _FLAGS)
     except FileNotFoundError:
         raise _changed(disk.path, "vanished") from None
     except OSError as error:

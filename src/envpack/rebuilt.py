@@ -14,24 +14,30 @@ import io
 import os
 import posixpath
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
+from envpack import foreign
 from envpack.core_metadata import fields
 from envpack.distributions import Distribution, distributions_in, name_in_prefix
 from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, OutputFault, SourceFault
 from envpack.model import Move
+from envpack.relocate.metadata import without_secrets
 from envpack.relocate.script import python_header
+from envpack.secret_files import HEAD, is_secret
 
 _WHEN = (1980, 1, 1, 0, 0, 0)
 _HEAD = 65536
-_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+_OWN = frozenset(
+    {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "provenance_url.json", "uv_cache.json"}
+)
 """Files of a `.dist-info` that an installer writes."""
 
 
@@ -127,6 +133,8 @@ def _read(environment: Environment, dist: Distribution, alone: set[str]) -> Inst
             continue
         if not _is_right(data, told):
             patched.append(name)
+            if is_secret(name, partial(bytes, data[:HEAD])):
+                continue  # nobody's package has it
         total.update(place.encode() + b"\0" + hashlib.sha256(data).digest())
         executable = bool(os.stat(path).st_mode & 0o100)
         head = python_header(name, data[:_HEAD], moves) if ".data/scripts/" in place else None
@@ -150,16 +158,16 @@ def _files(
     What was added to a folder that is the distribution's alone has None.
     """
     known = set()
-    with open(dist.record, encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            name = name_in_prefix(dist.site_packages, row[0]) if row else None
-            if name is not None:
-                known.add(name)
-                yield name, row[1] if len(row) > 1 else ""
+    text = foreign.read_text(dist.record) or ""
+    for row in foreign.parsed_csv(text, dist.record):
+        name = name_in_prefix(dist.site_packages, row[0])
+        if name is not None:
+            known.add(name)
+            yield name, row[1] if len(row) > 1 else ""
     tops = {path.partition("/")[0] for path in _own(dist)} & alone
     for top in sorted(tops - {dist.info}):
         for folder, folders, names in os.walk(os.path.join(site, top)):
-            folders.sort()
+            folders[:] = sorted(set(folders) - {".git", ".hg", ".svn"})
             below = os.path.relpath(folder, root).replace(os.sep, "/")
             for name in sorted(names):
                 if f"{below}/{name}" not in known:
@@ -219,12 +227,7 @@ def _is_right(data: bytes, told: str | None) -> bool:
 
 
 def _bytes(path: str) -> bytes | None:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror}") from error
+    return foreign.read_bytes(path, most=sys.maxsize)
 
 
 def _content(part: Part) -> bytes:
@@ -232,7 +235,8 @@ def _content(part: Part) -> bytes:
     if data is None:
         raise SourceFault(f"`{part.path}` has vanished")
     if not part.skip:
-        return data
+        is_metadata = _in_info(part.name) and part.name.endswith("/METADATA")
+        return without_secrets(data) if is_metadata else data
     option = f" {part.option}" if part.option else ""
     return f"#!python{option}\n".encode() + data[part.skip :]
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from envpack.distributions import RecordRow
 from envpack.model import Derived, Digests
+from envpack.redact import all_stripped
 
 _QUOTED = re.compile(r'[",\r\n]')
 _ALPHABET = bytes.maketrans(b"+/", b"-_")
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -64,16 +64,10 @@ def names_local_path(direct_url: dict[str, Any]) -> bool:
     return isinstance(url, str) and (url.startswith("file:") or "://" not in url)
 
 
-def without_credentials(direct_url: dict[str, Any]) -> bytes | None:
-    """Return direct_url.json without user and password, None if it holds none.
+def without_credentials(value: dict[str, Any]) -> bytes | None:
+    """Return a file that an installer wrote without the secrets in its URLs, None if it has none.
 
-    `git@` alone is the name of an account that everybody uses, no secret, and stays (PEP 610).
+    That is direct_url.json or provenance_url.json (PEP 610, PEP 710), whatever its fields.
     """
-    url = direct_url.get("url")
-    if not isinstance(url, str):
-        return None
-    found = _USERINFO.match(url)
-    if found is None or found[0].endswith("://git@"):
-        return None
-    scrubbed = {**direct_url, "url": found[1] + url[found.end() :]}
-    return json.dumps(scrubbed, ensure_ascii=False).encode()
+    clean = all_stripped(value)
+    return None if clean == value else json.dumps(clean).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from envpack import foreign
 from envpack.errors import EnvironmentFault
 from envpack.uv import Uv
 
@@ -41,11 +42,9 @@ def _base_of(path: str) -> str:
     """Follow links, and the `home` of a virtual environment whose Python is a copy (PEP 405)."""
     real = os.path.realpath(path)
     config = os.path.join(os.path.dirname(os.path.dirname(real)), "pyvenv.cfg")
-    try:
-        with open(config, encoding="utf-8") as file:
-            pairs = [line.partition("=") for line in file]
-    except OSError:
-        return real
+    pairs = [
+        line.partition("=") for line in foreign.any_text(config).replace("\0", "").splitlines()
+    ]
     home = next((value.strip() for key, _, value in pairs if key.strip().lower() == "home"), "")
     for name in ("python3", "python"):
         if home and os.path.isfile(found := os.path.join(home, name)):

@@ -27,8 +27,9 @@ class PackReport:
     `size` is the sum of the members' bytes, `output_size` that of what was written (0 for a dry
     run); `digest` identifies the content whatever the format, and is empty for a dry run, as are
     `edits` and `leaks`. `outside` pairs links that left the environment with their targets,
-    `usage` is what to type for the destination that was asked for. `finds_python` is None where the
-    archive has a Python, else the path of the one that it looks for first, or "".
+    `secrets` tells of files that hold any, `usage` is what to type for the destination that was
+    asked for. `finds_python` is None where the archive has a Python, else the path of the one that
+    it looks for first, or "".
     """
 
     environment: str
@@ -51,6 +52,7 @@ class PackReport:
     scrubbed: tuple[str, ...]
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
     usage: tuple[str, ...] = ()
     finds_python: str | None = None
 
@@ -66,6 +68,7 @@ class PackReport:
                 for e in copied
             ),
             *(f"`{name}` is a link to `{real}`" for name, real in self.outside),
+            *self.secrets,
             *(f"`{w.file}` wants `{w.soname}`, found nowhere" for w in self.libraries.missing),
         )
 
@@ -98,6 +101,7 @@ class PackReport:
             ],
             "outside": [{"name": name, "target": real} for name, real in self.outside],
             "scrubbed": list(self.scrubbed),
+            "secrets": list(self.secrets),
             "leaks": [
                 {"name": k.name, "path": k.needle, "count": k.count, "harmless": k.harmless}
                 for k in self.leaks

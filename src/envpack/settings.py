@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from envpack.errors import OutputFault, ProjectFault
+from envpack.foreign import described, read_text, table_in
 from envpack.lock import read_toml
 from envpack.wheelhouse import write_text
 
@@ -55,13 +56,15 @@ def configure(folder: str, links: str, pyproject: str | None) -> str:
     present = os.path.lexists(path)
     before: Mapping[str, Any] = {}
     if present:
-        document = tomlkit.parse(_text(path))
+        with described(path, "no TOML", ProjectFault):
+            document = tomlkit.parse(_text(path))
         before = read_toml(path)
     else:
         document = tomlkit.document()
         before = _inherited(pyproject) if pyproject else {}
     found = [_relative(links, folder)]
-    found += [link for link in before.get("find-links", []) if link not in found]
+    with described(path, "no settings of uv", ProjectFault):
+        found += [link for link in before.get("find-links", []) if link not in found]
     settings = {**({} if present else before), "offline": True, "find-links": found}
     text = _with(document, settings)
     if present:
@@ -130,7 +133,7 @@ def _inherited(pyproject: str) -> dict[str, Any]:
     """Return the settings of `[tool.uv]` that a uv.toml beside it would mask."""
     if not os.path.isfile(pyproject):
         return {}
-    table = read_toml(pyproject).get("tool", {}).get("uv", {})
+    table = table_in(read_toml(pyproject), "tool", "uv")
     return {name: value for name, value in table.items() if name not in _PROJECT_ONLY}
 
 
@@ -143,11 +146,10 @@ def _relative(path: str, folder: str) -> str:
 
 
 def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProjectFault(f"cannot read `{path}`: {error}") from error
+    text = read_text(path, ProjectFault)
+    if text is None:
+        raise ProjectFault(f"cannot read `{path}`: there is no such file")
+    return text
 
 
 def _digest(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from envpack import git
 from envpack.errors import ProjectFault
+from envpack.foreign import head_of
+from envpack.secret_files import HEAD, is_secret
 from envpack.wheelhouse import RECORD, read_record
 
 # Folders that tools make, and can make again, or that hold more than the sources.
@@ -16,12 +18,10 @@ _TOOLS = frozenset({".git", ".hg", ".svn", ".venv", "__pycache__", "node_modules
 _TAG = "CACHEDIR.TAG"
 """Marks folders of caches, https://bford.info/cachedir/"""
 
+_UVS = frozenset({"pyproject.toml", "uv.lock", "uv.toml"})
+"""Without these uv does not know the project; what logins they have is looked at elsewhere."""
+
 _HEAD = 1024
-_SECRET = re.compile(
-    r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
-    r"|\.envrc|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|pip\.(?:conf|ini)"
-    r"|id_(?:rsa|dsa|ecdsa|ed25519)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ def collected(
         chosen = _chosen(top, patterns, always) if top == first and patterns else None
         for path in chosen or (_walked(top) if walked else _tracked(top)):
             name = os.path.relpath(path, root).replace(os.sep, "/")
-            if _SECRET.fullmatch(os.path.basename(path)):
+            known = os.path.basename(path) in _UVS
+            if not known and is_secret(name, partial(head_of, path, HEAD)):
                 left_out[name] = "it may hold secrets"
             elif os.path.islink(path):
                 links[name] = os.readlink(path)

@@ -18,6 +18,7 @@ from typing import Any
 
 from packaging.pylock import PackageDirectory
 
+from envpack import foreign
 from envpack.bundled.marking import lines_of
 from envpack.choice import choose
 from envpack.covering import covering
@@ -179,11 +180,9 @@ class _Sync:
         """Refuse files that are gone or not what was downloaded."""
         for file in _files(listed):
             path = os.path.join(self.folder, *file.path.split("/"))
-            try:
-                with open(path, "rb") as opened:
-                    digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            except OSError as error:
-                raise TamperedError(f"`{path}` cannot be read: {error.strerror}") from error
+            digest = foreign.sha256_of(path, TamperedError)
+            if digest is None:
+                raise TamperedError(f"cannot read `{path}`: there is no such file")
             if digest != file.sha256:
                 raise TamperedError(
                     f"`{path}` is not the file that was downloaded: its sha256 is {digest},"
@@ -303,11 +302,10 @@ def _site_packages(place: str) -> str:
 def _replace_record(info: str, name: str, text: str) -> None:
     """Put the line of a new direct_url.json into RECORD."""
     path = os.path.join(info, "RECORD")
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = lines_of(file.read())
-    except OSError as error:
-        raise EnvironmentFault(f"cannot read `{path}`: {error.strerror}") from error
+    read = foreign.read_text(path, EnvironmentFault, errors="surrogateescape")
+    if read is None:
+        raise EnvironmentFault(f"cannot read `{path}`: there is no such file")
+    lines = lines_of(read)
     data = text.encode()
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
     own = f"{name}/direct_url.json,"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from envpack.redact import stripped
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -47,7 +49,7 @@ def bare(url: str) -> Bare:
 
 def host_of(url: str) -> str:
     """Return host and port as the URL has them, without user and password, for people."""
-    return _parts(url).netloc.rpartition("@")[2]
+    return _parts(stripped(url)).netloc.rpartition("@")[2]
 
 
 def shown(url: str) -> str:
@@ -55,7 +57,7 @@ def shown(url: str) -> str:
 
     Queries go too because signed URLs carry their signature there.
     """
-    parts = _parts(url)
+    parts = _parts(stripped(url))
     host = parts.netloc.rpartition("@")[2]
     return SplitResult(parts.scheme, host, parts.path, "", "").geturl()
 

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from envpack.errors import ToolFault
-from envpack.process import BUILDS, finished, masked
+from envpack.process import BUILDS, finished
+from envpack.redact import masked
 
 _INSTALL = "install it: `pip install uv`, or see the installation page of uv's documentation"
 _FRAME = re.compile(r"^(?:error:|cause:|Caused by:|[\u00d7├╰│─▶\s])+\s*")

@@ -7,12 +7,12 @@ authentication and certificates.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from envpack.errors import SourceFault, UsageError
+from envpack.foreign import read_toml, table_in
 
 Table = Mapping[str, Any]
 
@@ -109,18 +109,10 @@ def _system_table(env: Mapping[str, str]) -> Table | None:
 
 
 def _tool_table(path: str) -> Table | None:
-    table = (_table(path) or {}).get("tool", {}).get("uv")
-    return table if isinstance(table, dict) else None
+    tool = table_in(_table(path), "tool")
+    return table_in(tool, "uv") if "uv" in tool else None
 
 
 def _table(path: str) -> Table | None:
     """Return a TOML file's table, None if there is no such file."""
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise SourceFault(f"`{path}` cannot be read: {error.strerror}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise SourceFault(f"`{path}` is not valid TOML: {error}") from None
+    return read_toml(path)

@@ -21,6 +21,7 @@ from typing import Any
 
 from packaging.markers import Marker
 
+from envpack import foreign
 from envpack.errors import OutputFault, ProjectFault
 from envpack.held import replaced, sweep_beside
 
@@ -135,9 +136,8 @@ class Record:
 def schema_of(folder: str) -> str:
     """Return the schema that a folder's envpack.json names, "" if it names none."""
     try:
-        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
-            value = json.load(file)
-    except (OSError, ValueError):
+        value = foreign.read_json(os.path.join(folder, RECORD), ProjectFault)
+    except ProjectFault:
         return ""
     return str(value.get("schema", "")) if isinstance(value, dict) else ""
 
@@ -148,21 +148,15 @@ def read_record(folder: str, schema: str = SCHEMA) -> Record | None:
     Raises ProjectFault if it is damaged, of a later schema, or of another kind of folder.
     """
     path = os.path.join(folder, RECORD)
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
+    value = foreign.read_json(path, ProjectFault)
+    if value is None:
+        return None
+    with foreign.described(path, "damaged", ProjectFault):
         if value["schema"] != schema:
             raise ProjectFault(
                 f"`{path}` has the schema `{value['schema']}`, which this envpack does not read"
             )
-        files = tuple(_stored(item) for item in value.pop("files"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ProjectFault(f"cannot read `{path}`: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProjectFault(f"`{path}` is damaged: {error!r}") from error
-    return Record(value, files)
+        return Record(value, tuple(_stored(item) for item in value.pop("files")))
 
 
 def _stored(item: dict[str, Any]) -> Stored:
@@ -171,6 +165,9 @@ def _stored(item: dict[str, Any]) -> Stored:
     built = Built(**item["built"]) if item.get("built") else None
     plain = {key: value for key, value in item.items() if key not in {"from", "built"}}
     stored = Stored(**plain, origin=origin, built=built)
+    for key in ("path", "name", "version", "sha256", "role"):
+        if not isinstance(getattr(stored, key), str):
+            raise TypeError(f"a `{key}` is no text")
     parts = stored.path.split("/")
     if stored.path.startswith("/") or ".." in parts or "\\" in stored.path:
         raise ValueError(f"`{stored.path}` leads out of the folder")

@@ -143,6 +143,7 @@ def test_json_is_all_there_is(fake: FakeEnvironment, call: Call) -> None:
             "clashes",
             "outside",
             "scrubbed",
+            "secrets",
             "leaks",
             "warnings",
             "findings",

@@ -310,6 +310,8 @@ def run(chosen: argparse.Namespace) -> List[str]:
     if chosen.check:
         return [f"{len(manifest['files'])} files are what was bundled"]
     before = Installer(tree, manifest, chosen.python_dir)  # is this machine one that it is for
+    if not chosen.uninstall and {"\n", "\r"} & set(target):
+        raise Failed("the path of DIR has a line break, which no `.pth` can hold", "choose another")
     # The tree will be DIR, if that is not there yet, and is held for whoever comes then.
     part = taken_over(os.path.dirname(tree), *os.path.split(target))
     with part, alone_in(tree), alone_in(target) as held:

@@ -80,7 +80,7 @@ def read_manifest(folder: str, name: str = "the bundle") -> Dict[str, Any]:
         schema = manifest["schema"]
     except FileNotFoundError:
         raise Failed(f"`{folder}` holds no project of a bundle") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Failed(f"`{path}` is damaged: {error}") from error
     if schema != SCHEMA:
         raise Failed(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
+from envpack.redact import masked
+
 if TYPE_CHECKING:
     from envpack.acquired import Lacking
 
@@ -37,7 +39,7 @@ def fault(error: Exception, version: str, variable: str) -> None:
     own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]
     place = own[-1] if own else frames[-1]
     where = f"{os.path.relpath(place.filename, _PACKAGE) if own else place.filename}:{place.lineno}"
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = " ".join(masked(f"{type(error).__name__}: {error}").split())
     failure(
         f"this is a fault of envpack: {what} ({where}, envpack {version})",
         f"please report it, with what you typed; {variable}=1 shows the traceback",
@@ -46,7 +48,7 @@ def fault(error: Exception, version: str, variable: str) -> None:
 
 def trace(error: Exception) -> None:
     """Print a traceback."""
-    talk("".join(traceback.format_exception(error)).splitlines())
+    talk(masked("".join(traceback.format_exception(error))).splitlines())
 
 
 def warning(message: str) -> None:
@@ -218,9 +220,14 @@ class Progress:
             _tell(f"{self._verb} {counted(files, 'file')}, {human(size)}")
             return
         if self._live is None:
-            self._live = _display(self._verb)
-            self._task = self._live.add_task(self._verb, total=size)
-            self._live.start()
+            display = _display(self._verb)
+            self._task = display.add_task(self._verb, total=size)
+            try:
+                display.start()
+            except RuntimeError:  # no thread can be started that would draw it
+                self._terminal = False
+                return
+            self._live = display
         self._live.reset(self._task, total=size, visible=True)
 
     def tick(self, files: int, size: int) -> None:

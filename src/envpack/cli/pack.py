@@ -126,8 +126,8 @@ class _Command(click.Command):
 @click.option(
     "--strict",
     is_flag=True,
-    help="Fail (exit 3) if a path of this machine remains, an"
-    " editable had to be copied, or a link left the environment.",
+    help="Fail (exit 3) if a path of this machine remains, an editable had to be copied, a link"
+    " left the environment, or something may hold secrets.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and report; write nothing.")
 @click.option("--deep", is_flag=True, help="With --dry-run: read all files; tell edits and leaks.")
@@ -267,6 +267,7 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     lines += _some(
         "scrubbed", [f"{name}: credentials" for name in report.scrubbed], verbose=verbose
     )
+    lines += _some("secret", list(report.secrets), verbose=verbose)
     leaks = [
         f"{k.name} names {k.needle}" + (f" ({k.harmless})" if k.harmless else "")
         for k in report.leaks

@@ -9,6 +9,7 @@ import re
 
 from envpack.model import Relocator
 from envpack.relocate.elf import ElfRelocator
+from envpack.relocate.metadata import MetadataRelocator
 from envpack.relocate.paths import ByHead, ByName
 from envpack.relocate.script import ScriptRelocator
 from envpack.relocate.sysconfig import (
@@ -28,6 +29,7 @@ RELOCATORS: tuple[Relocator, ...] = (
     BuildFilesRelocator(),
     BuildDetailsRelocator(),
     PthRelocator(),
+    MetadataRelocator(),
     KernelSpecRelocator(),
     ScriptRelocator(),
 )

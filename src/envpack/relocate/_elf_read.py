@@ -38,7 +38,11 @@ _ADDRESS_TAGS = frozenset(
 )
 
 _HEAD = 1024  # the file header and, but for files that were patched, all program headers
+# Each name is small, and nothing keeps a file from naming a large one again and again. Of what was
+# seen the longest has 60 kB: the search path of a Spack build, of some 300 folders.
 _MAX_STRING = 1 << 20
+_MAX_TEXTS = 1 << 20
+_MAX_PARTS = 1 << 12
 _MAX_DYNAMIC = 1 << 20
 _MAX_VERSIONS = 1 << 22
 _MAX_SYMBOLS = 1 << 26
@@ -129,6 +133,18 @@ class Elf(NamedTuple):
                 break
             size *= 8
         raise Damaged
+
+    def texts(self, offsets: Iterable[int]) -> list[bytes]:
+        """Return the strings at `offsets`, each as often as it is named, within reason in sum."""
+        found = []
+        room = _MAX_TEXTS
+        for offset in offsets:
+            text = self.string(offset)
+            room -= len(text)
+            if room < 0 or text.count(b":") > _MAX_PARTS:
+                raise Damaged
+            found.append(text)
+        return found
 
     def strings(self) -> bytes:
         """Return all of DT_STRTAB; it must not run into another table."""

@@ -120,7 +120,8 @@ def _edits(name: str, view: View, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
 def _texts(elf: Elf) -> dict[int, bytes]:
     """Return the strings that an edit may concern, by index in the dynamic section."""
     wanted = (DT_NEEDED, DT_SONAME, *_PATHS)
-    return {n: elf.string(value) for n, (tag, value) in enumerate(elf.dynamic) if tag in wanted}
+    found = {n: value for n, (tag, value) in enumerate(elf.dynamic) if tag in wanted}
+    return dict(zip(found, elf.texts(found.values()), strict=True))
 
 
 def _effective(elf: Elf) -> int | None:
@@ -208,7 +209,12 @@ class _Names(NamedTuple):
         In place, or with `grow` by a longer string table at the end of the file.
         """
         skips = {texts[index]: skip for index, skip in goal.bare.items()}
-        versions = {n: n.value + skips.get(self._string(n.value), 0) for n in self.versions}
+        versions = {n: n.value for n in self.versions}
+        if skips:
+            names = elf.texts(versions.values())
+            versions = {
+                n: n.value + skips.get(text, 0) for n, text in zip(versions, names, strict=True)
+            }
         effective = _effective(elf)
         place = elf.dynamic[effective][1] if effective is not None else None
         keep = effective is not None and goal.search in {None, texts[effective]}
