@@ -82,7 +82,7 @@ def test_what_lies_outside_the_project(tmp_path: Path) -> None:
     bundle(str(tmp_path / "p.run"), project=app, python=False, uv=False)
     assert unbundled(tmp_path / "p.run", tmp_path / "there") == 0
     names = {"app/bin/link", "app/bin/tool", "app/main.py", "app/pyproject.toml", "app/uv.lock"}
-    new = ("app/.venv/", "app/uv.toml", "beside/__pycache__/")
+    new = ("app/.venv/", "app/uv.toml", "beside/__pycache__/", "beside/made")
     found = {name for name in below(tmp_path / "there") if not name.startswith(new)}
     assert found == {*names, "beside/backend.py", "beside/pyproject.toml"}
     said = uv(tmp_path / "there/app", "run", "--locked", "python", "-c", "import beside")
@@ -212,7 +212,7 @@ def test_secrets_stay_home(plum: Path, tmp_path: Path) -> None:
     for name in SECRETS:
         path = plum / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("hunter2\n", encoding="utf-8")
+        path.write_text("export TOKEN=hunter2\n", encoding="utf-8")
     (plum / ".env.example").write_text("TOKEN=\n", encoding="utf-8")
     for words in (["git"], ["all"]):
         out = str(tmp_path / "p.tar")

@@ -19,6 +19,7 @@ from envpack.errors import FindingError
 from envpack.report import PackReport
 from envpack.secret_files import is_secret
 from envpack.select import Filter
+from envpack.sources import collected
 from tests.judges import git
 from tests.trees import FakeEnvironment, make_environment, write
 
@@ -48,22 +49,23 @@ FILES = {
     ".docker/config.json": '{{"auths": {{"h": {{"auth": "{}"}}}}}}',
     ".git-credentials": "https://u:{}@h\n",
     ".aws/credentials": "[default]\naws_secret_access_key = {}\n",
-    ".aws/config": "[default]\nx = {}\n",
+    ".aws/config": "[default]\naws_session_token = {}\n",
     ".kube/config": "users:\n- user:\n    token: {}\n",
     ".ssh/known": "{}\n",
     ".gnupg/x": "{}\n",
-    ".azure/x.json": '{{"a": "{}"}}',
-    ".direnv/x": "{}\n",
+    ".azure/accessTokens.json": '{{"a": "{}"}}',
+    ".config/gcloud/x.db": "{}\n",
+    ".env.staging": "TOKEN={}\n",
     ".streamlit/secrets.toml": "a = '{}'\n",
-    "etc/secrets.yaml": "a: {}\n",
-    "etc/credentials.json": '{{"a": "{}"}}',
-    "auth.json": '{{"h": "{}"}}',
-    "my-service-account.json": '{{"k": "{}"}}',
-    "client_secret_1.json": '{{"k": "{}"}}',
-    "kubeconfig": "{}\n",
+    "etc/secrets.yaml": "a_token: {}\n",
+    "etc/credentials.json": '{{"refresh_token": "{}"}}',
+    "auth.json": '{{"http-basic": {{"h": {{"username": "u", "password": "{}"}}}}}}',
+    "my-service-account.json": '{{"private_key": "{}"}}',
+    "client_secret_1.json": '{{"installed":{{"client_secret":"{}"}}}}',
+    "kubeconfig": "users:\n- user:\n    token: {}\n",
     "terraform.tfstate": '{{"p": "{}"}}',
     "terraform.tfstate.backup": '{{"p": "{}"}}',
-    "prod.tfvars": 'p = "{}"\n',
+    "prod.tfvars": 'db_password = "{}"\n',
     "id_rsa": "{}\n",
     "conf/id_ed25519": "{}\n",
     "putty.ppk": "{}\n",
@@ -362,3 +364,55 @@ def test_a_bundle_has_none(plum: Path, garden: Garden, tmp_path: Path, words: li
 def test_what_is_public_is_no_secret(name: str) -> None:
     """Names alone do not make one of what may be public."""
     assert not is_secret(name, lambda: b"-----BEGIN CERTIFICATE-----\nabc\n")
+
+
+PUBLIC = {
+    "src/shop/gcloud/__init__.py": "",
+    "src/shop/gcloud/storage.py": "token = 'sEcR3t1'\n",
+    "src/shop/locales/en/auth.json": '{"password": "Your password", "token": "Log-in"}',
+    "src/shop/locales/de/auth.json": '{"password": "Kennwort", "pwd_hint": "Mindestens 8 Zeichen"}',
+    "src/shop/schemas/service_account.json": '{"type": "object", "title": "account"}',
+    "src/shop/credentials.json": '{"$ref": "#/definitions/credentials"}',
+    ".npmrc": "engine-strict=true\n",
+    ".envrc": "layout python3\nexport PYTHONPATH=src\n",
+    ".env.test": "DEBUG=1\nAPI_KEY=${API_KEY}\n",
+    ".env.example": "TOKEN=\n",
+    "prod.tfvars": 'region = "eu-west-1"\n',
+    ".azure/pipelines.yml": "steps:\n- script: make\n",
+    ".aws/config": "[default]\nregion = eu-west-1\n",
+}
+
+
+def test_what_only_has_the_name_of_a_secret_travels(plum: Path) -> None:
+    """Translations, schemas, templates and sources are judged by what is in them."""
+    git(plum, "init", "-q")
+    for name, text in PUBLIC.items():
+        write(plum / name, text)
+    git(plum, "add", "-A", "-f", ".")
+    found = collected([str(plum)])
+    assert [name for name in PUBLIC if name not in found.files] == []
+    assert [name for name, _ in found.left_out if name in PUBLIC] == []
+
+
+@pytest.mark.parametrize("above", [".direnv", "gcloud", ".config/gcloud", ".aws", ".ssh", ".kube"])
+def test_where_an_environment_lies_says_nothing(above: str, tmp_path: Path) -> None:
+    """Names are judged below the prefix: direnv keeps environments in `.direnv`."""
+    fake = make_environment(tmp_path / above)
+    fake.add(f"{SITE}/mine.py", "x = 1\n")
+    fake.add("share/models/m.txt", "x\n")
+    fake.add("share/jupyter/kernels/foo/logo.png", "x\n")
+    report = packed(fake)
+    assert report.secrets == ()
+    assert not [each for each in report.left_out if each.reason.name == "SECRETS"]
+
+
+def test_a_link_to_a_file_of_secrets(tmp_path: Path) -> None:
+    """What it leads to counts, by the names at its end."""
+    fake = make_environment(tmp_path)
+    for name in (".aws/credentials", ".config/gh/hosts.yml", ".ssh/x", "gcloud/data.txt"):
+        target = write(tmp_path / "home" / name, "x\n")
+        link = fake.root / "share" / name.replace("/", "-").strip(".")
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(target)
+    out = {each.name for each in packed(fake).left_out if each.reason.name == "SECRETS"}
+    assert out == {f"share/{name}" for name in ("aws-credentials", "config-gh-hosts.yml", "ssh-x")}

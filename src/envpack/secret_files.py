@@ -9,24 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from envpack.redact import has_secrets
+from envpack.redact import has_secrets, is_secret_name
 
 HEAD = 64 * 1024
 """How many of a file's first bytes tell what it is."""
 
 _NAMED = (
-    r"\.env(?:\.(?!example$|sample$|template$|dist$|defaults?$).*)?"
-    r"|\.envrc|[._]netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|\.my\.cnf|\.htpasswd|\.vault-token"
+    r"\.env(?:\.(?:local|prod|production))?"
+    r"|[._]netrc|\.pypirc|\.git-credentials|\.pgpass|\.my\.cnf|\.htpasswd|\.vault-token"
     r"|\.dockercfg|\.boto|\.s3cfg|\.passwd-s3fs|\.rclone\.conf|pip\.(?:conf|ini)"
     r"|id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?|.*\.(?:ppk|kdbx?|p12|pfx|jks|keystore)"
-    r"|auth\.json|secrets\.(?:toml|ya?ml|json)|credentials\.(?:json|toml|ya?ml)|kubeconfig"
-    r"|.*service[_-]?account.*\.json|client_secret.*\.json"
-    r"|terraform\.tfstate(?:\.backup)?|.*\.(?:auto\.)?tfvars"
+    r"|secrets\.toml|terraform\.tfstate(?:\.backup)?"
 )
 _BELOW = (
-    r"(?:.*/)?(?:\.(?:ssh|gnupg|aws|kube|azure|direnv)/.+|\.docker/config\.json|gcloud/.+"
-    r"|gh/hosts\.yml)"
+    r"(?:.*/)?(?:\.(?:ssh|gnupg)/.+|\.aws/credentials|\.(?:aws/(?:sso|cli)/cache|config/gcloud)/.+"
+    r"|\.azure/(?:accessTokens|msal_\w+|service_principal_entries)\..*|\.docker/config\.json"
+    r"|\.config/gh/hosts\.yml)"
 )
+_PUBLIC_TOO = (
+    r"\.envrc|\.env\..*|\.npmrc|auth\.json|(?:secrets|credentials)\.(?:json|toml|ya?ml)"
+    r"|.*service[_-]?account.*\.json|client_secret.*\.json|.*\.(?:auto\.)?tfvars|kubeconfig"
+)
+_PUBLIC_TOO_BELOW = r"(?:.*/)?\.(?:aws|azure|kube)/.+"
+"""Names that a translation, a schema or a template may have too: these are looked into."""
+_ASSIGNED = r"""([A-Za-z_][\w.-]*)["']?[ \t]*[:=][ \t]*["']?([^\s"',{}\[\]#]{6,})"""
+_WORDS = r"(?i)(?:[a-z]+[._-]?)+|[/$<%].*|\d+"
 _NAMES = frozenset({"kubeconfig", "auth.json"})
 _ENDS = (
     ".ppk", ".kdb", ".kdbx", ".p12", ".pfx", ".jks", ".keystore", ".json", ".toml", ".yml", ".yaml",
@@ -66,6 +73,8 @@ def is_secret(name: str, head: Callable[[], bytes]) -> bool:
 def is_named_so(name: str) -> bool:
     """Say whether the name alone says that a file holds secrets."""
     base = name.rpartition("/")[2]
+    if base.endswith(_CODE):
+        return False
     return re.fullmatch(_NAMED, base) is not None or re.fullmatch(_BELOW, name) is not None
 
 
@@ -88,4 +97,15 @@ def tells(name: str, head: bytes) -> bool:
     """Say whether the first bytes of a file tell that it holds secrets."""
     if re.search(_KEY, head):
         return True
-    return is_setting(name) and has_secrets(head.decode("utf-8", "replace"))
+    text = head.decode("utf-8", "replace")
+    if is_setting(name) and has_secrets(text):
+        return True
+    base = name.rpartition("/")[2]
+    named = re.fullmatch(_PUBLIC_TOO, base) or re.fullmatch(_PUBLIC_TOO_BELOW, name)
+    return named is not None and _assigns(text)
+
+
+def _assigns(text: str) -> bool:
+    """Say whether a text gives a value that is no word and no place to what is named a secret."""
+    pairs = (match.groups() for match in re.finditer(_ASSIGNED, text))
+    return any(is_secret_name(name) and not re.fullmatch(_WORDS, value) for name, value in pairs)

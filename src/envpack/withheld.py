@@ -19,6 +19,7 @@ from envpack import foreign
 from envpack.distributions import Distribution, name_in_prefix
 from envpack.draft import INTERPRETER, REST, Draft
 from envpack.editable import Replacement
+from envpack.editable_hooks import lies_in
 from envpack.errors import EnvpackError
 from envpack.model import EditableForm, Reason
 from envpack.redact import has_secrets, is_secret_name
@@ -28,6 +29,8 @@ from envpack.select import Filter, excluded
 _VERSIONED = re.compile(r"(?:^|/)(?:\.git|\.hg|\.svn|\.bzr|_darcs|CVS)(?:/|$)")
 _RECEIPTS = frozenset({"uv-receipt.toml", "pipx_metadata.json"})
 _KERNEL = re.compile(r"share/jupyter/kernels/[^/]+/kernel\.json")
+_NAMES = 3
+"""Names at the end of a path by which files of secrets are known, as in .config/gh/hosts.yml."""
 _PLAIN_VALUE = re.compile(r"|[/$].*|\d+|true|false|yes|no", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,7 +67,8 @@ def withhold(
             told += _told_of_kernel(found)
         if recorded.fits(found):
             continue
-        reason = _reason(found, look=rest or may_be_named_so(os.path.basename(found.name)))
+        look = rest or may_be_named_so(os.path.basename(found.name))
+        reason = _reason(found, draft.known, look=look)
         if reason is None or not excluded(found.name, filters, out=True):
             if reason is Reason.SECRETS:
                 told.append(f"`{found.name}` may hold secrets, and goes in as --include says")
@@ -103,16 +107,18 @@ def _candidates(draft: Draft, copied: frozenset[str], stdlib: str) -> Iterator[t
                 yield Found(name, path, place.info), rest
 
 
-def _reason(found: Found, *, look: bool) -> Reason | None:
-    """Say why a file that no RECORD names stays out."""
+def _reason(found: Found, known: tuple[str, ...], *, look: bool) -> Reason | None:
+    """Say why a file that no RECORD names stays out; `known` is what it should lie in."""
     name = found.name
     if _VERSIONED.search(name):
         return Reason.VERSION_CONTROL
     if is_setting(name) or name in _RECEIPTS or os.path.basename(name) in {"pip.conf", "pip.ini"}:
         return Reason.SETTINGS
-    for each in dict.fromkeys((name, os.path.realpath(found.path))):
-        if is_named_so(each):
-            return Reason.SECRETS
+    # Of what a link leads to its last names count; where the environment lies says nothing.
+    away = not any(lies_in(found.path, root) for root in known)
+    end = "/".join(os.path.realpath(found.path).split("/")[-_NAMES:]) if away else name
+    if is_named_so(name) or is_named_so(end):
+        return Reason.SECRETS
     if look and is_secret(name, lambda: foreign.head_of(found.path, HEAD)):
         return Reason.SECRETS
     return None
