@@ -300,7 +300,7 @@ def test_a_project_above_is_found_from_here_alone(
     assert find_lock(".").project == find_lock("./").project == str(project)
     for named, words in (
         ("nope", "there is no folder `nope`, so no project is there"),
-        ("", "there is no folder ``, so no project is there"),
+        ("", "the project has no name"),
         ("../file", "`../file` is no folder, so no project is there"),
         ("../docs", f"`../docs` has no pyproject.toml, so it is no project; `{project}` above"),
     ):

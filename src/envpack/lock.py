@@ -237,6 +237,8 @@ def read_toml(path: str) -> dict[str, Any]:
 
 def _project_at(directory: str) -> str:
     """Return the real path of the folder whose pyproject.toml is meant by `directory`."""
+    if not directory:
+        raise ProjectFault("the project has no name", hint="`--project .` is the folder you are in")
     if not os.path.isdir(directory):
         there = os.path.lexists(directory)
         what = f"`{directory}` is no folder" if there else f"there is no folder `{directory}`"

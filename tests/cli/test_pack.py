@@ -361,6 +361,24 @@ def test_a_name_that_cannot_be_printed(fake: FakeEnvironment, end: str, why: str
         assert "bin/python" in archive.getnames()
 
 
+@pytest.mark.parametrize("words", ["--help", "pack --help", "cache --help", "--version"])
+def test_help_that_cannot_be_printed(fake: FakeEnvironment, words: str) -> None:
+    """A full disk under stdout is no fault of envpack's, whoever prints."""
+    for unbuffered in ("", "1"):
+        done = shell(f"PYTHONUNBUFFERED={unbuffered} $ENVPACK {words} >/dev/full", fake.project)
+        said = "error: cannot print the result: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("words", ["{}", "pack --jobs {}", "pack --format {}", "pack {}"])
+def test_no_login_in_a_message(call: Call, words: str) -> None:
+    """Not even where the command line itself is wrong."""
+    result = call(*words.format("https://u:hunter2@example.org/x").split())
+    assert result.code in {1, 2}
+    assert "example.org" in result.err
+    assert "hunter2" not in result.out + result.err
+
+
 def test_a_reader_that_went_away_is_no_failure(fake: FakeEnvironment) -> None:
     """`| head` wants no more: the archive is there, and the exit code says so."""
     script = """

@@ -325,7 +325,10 @@ def run(chosen: argparse.Namespace) -> List[str]:
 def _installed(chosen: argparse.Namespace, target: str, manifest: Dict[str, Any]) -> List[str]:
     """Install what is in its place, and return what to say."""
     installer = Installer(target, manifest, chosen.python_dir)
-    installer.install()
+    try:
+        installer.install()
+    except Failed as failed:
+        raise Failed(f"{failed}; what is in `{target}` stays", failed.hint, failed.code) from failed
     lines, program = [], installer.uv
     if (chosen.install_uv or chosen.replace_uv) and "uv" in installer.target:
         owned, home = Owned(target), os.path.expanduser("~")

@@ -28,7 +28,7 @@ DEBUG = "ENVPACK_DEBUG"
 """Set to 1, every failure comes with its traceback."""
 
 _AFTER_INTERRUPT = {
-    "download": "what was fetched stays; the same command goes on from there",
+    "download": "what was fetched by now, if anything, stays; the same command goes on from there",
     "sync": "`.venv` may be half made; the same command makes it whole",
     "unbundle": "what may be half there is made whole by the same command",
 }
@@ -85,9 +85,8 @@ def run(args: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError as error:
-        # What click printed itself, such as help: its reader wanted no more.
-        return 0 if console.stdout_is_broken() else _failed(error)
+    except BrokenPipeError as error:  # the reader of click's help wanted no more, or it is a fault
+        return 0 if console.is_of_click(error) else _failed(error)
     except Exception as error:  # noqa: BLE001 - the last net: a traceback is no answer
         return _failed(error)
 
@@ -123,7 +122,7 @@ def _failed(error: Exception) -> int:
         console.failure(str(error), None)
     elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
         console.failure(f"`{os.fsdecode(error.filename)}`: {error.strerror or error}", None)
-    elif isinstance(error, OSError) and console.stdout_is_broken():
+    elif isinstance(error, OSError) and console.is_of_click(error):
         console.failure(f"cannot print the result: {error.strerror or error}", None)
     else:
         console.fault(error, version_and_commit(), DEBUG)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 import time
 import traceback
@@ -59,7 +58,7 @@ def warning(message: str) -> None:
 def _labelled(label: str, colour: str, message: str) -> None:
     """Print a sentence behind its label, in colour on a terminal unless NO_COLOR is set."""
     styled = click.style(label, fg=colour, bold=True)
-    _tell(f"{styled}: {message}", color=False if os.environ.get("NO_COLOR") else None)
+    _tell(f"{styled}: {masked(message)}", color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _tell(text: str, *, color: bool | None = None) -> None:
@@ -156,21 +155,13 @@ def _give_up(stream: TextIO | None) -> None:
         os.close(nowhere)
 
 
-def stdout_is_broken() -> bool:
-    """Say whether stdout did not take what was printed last, and give it up if so."""
-    if sys.stdout is None:
-        return True
-    try:
-        sys.stdout.flush()
-    except OSError:
-        broken = True
-    else:
-        poll = select.poll()  # nothing is left to flush where Python does not buffer
-        poll.register(sys.stdout.fileno(), 0)
-        broken = any(event & select.POLLERR for _, event in poll.poll(0))
-    if broken:
-        _give_up(sys.stdout)
-    return broken
+def is_of_click(error: OSError) -> bool:
+    """Say whether click could not print something itself, such as help; stdout is given up then."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not frames[-1].filename.startswith(os.path.dirname(click.__file__)):
+        return False
+    _give_up(sys.stdout)
+    return True
 
 
 def counted(number: int, noun: str) -> str:
