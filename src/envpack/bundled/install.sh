@@ -105,17 +105,27 @@ check_space() {
         fail "the disk of \`$above\` has $((free / 1024)) MiB free, and to unpack takes $((space / 1024))"
 }
 
-# What runs that were killed have left: what nobody holds, see holding.py.
+# What runs that were killed have left: what nobody holds, see holding.py. Where a shell had no lock
+# its number tells, as far as numbers do: those of containers begin again in each.
 sweep() {
-    command -v flock > /dev/null 2>&1 || return 0
     for old in "$above/.${target##*/}".*.part; do
         number=${old%.part}
         number=${number##*.}
         case $number in
         '' | *[!0-9a-f]*) continue ;;
         esac
-        [ -d "$old" ] && [ ! -h "$old" ] && [ ! -e "$old/unlocked" ] || continue
-        flock -n "$old" rm -rf -- "$old" 2> /dev/null
+        [ -d "$old" ] && [ ! -h "$old" ] || continue
+        if [ -e "$old/unlocked" ]; then
+            number=
+            read -r number < "$old/unlocked" 2> /dev/null
+            case $number in
+            '' | *[!0-9]*) continue ;;
+            esac
+            [ "$number" = $$ ] || ! kill -0 "$number" 2> /dev/null || continue
+            rm -rf -- "$old"
+        elif command -v flock > /dev/null 2>&1; then
+            flock -n "$old" rm -rf -- "$old" 2> /dev/null
+        fi
     done
 }
 
@@ -130,9 +140,14 @@ hold() {
         rmdir -- "$part" 2> /dev/null # swept just now, or nothing can be locked here
     done
     # Where nobody can hold it, it is marked before it has a name that is swept.
-    part=$above/.${target##*/}.$$0.part
-    mkdir -- "$part.new" 2> /dev/null && echo > "$part.new/unlocked" &&
-        mv -- "$part.new" "$part" && return
+    new=$above/.${target##*/}.$$.new
+    rm -rf -- "$new"
+    for try in 1 2 3 4 5 6 7 8 9; do
+        part=$above/.${target##*/}.$$0$try.part
+        [ ! -e "$part" ] || continue
+        mkdir -- "$new" 2> /dev/null && echo $$ > "$new/unlocked" && mv -- "$new" "$part" && return
+        break
+    done
     fail "the folder \`$above\` is not writable"
 }
 
