@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from older import NEWER
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 OLDEST_UV = (0, 9)
 SHIMS = "shims"
-PIPS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11", "python")
+PIPS = ("python3", *NEWER, "python")
 
 # What would tie uv or pip to another project, environment or interpreter. All else stays: indexes,
 # certificates, proxies, and where uv keeps and finds its Pythons.

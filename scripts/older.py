@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-NEWER = ("python3.14", "python3.13", "python3.12", "python3.11", "python3", "python")
+NEWER = ("python3.14", "python3.13", "python3.12", "python3.11")
 MARK = "ENVPACK_SCRIPT_STARTED_AGAIN"
 
 
@@ -15,7 +15,7 @@ def start_again(script: str) -> None:
     """Start the script with a newer Python of PATH, or end with a sentence."""
     if MARK not in os.environ:
         os.environ[MARK] = "1"
-        for name in NEWER[:4]:
+        for name in NEWER:
             found = shutil.which(name)
             if found is not None:
                 os.execv(found, [found, script] + sys.argv[1:])  # noqa: RUF005, S606

@@ -22,7 +22,7 @@ else:
     from envpack.bundled.windows import WINDOWS
 
 UNLOCKED = "unlocked"
-"""A file in a folder whose holder works without a lock, as a shell does where there is no flock."""
+"""A file in a folder whose holder, a shell without flock, has no lock: only its like sweeps it."""
 
 _MADE = re.compile(r"[0-9a-f]+")
 _DIRECTORY = 0o755
