@@ -114,13 +114,23 @@ def test_changed(unpacked: Path, tmp_path: Path, name: str, words: list[str]) ->
     """A file that is not what was bundled is named, and nothing is installed."""
     path = unpacked / TREE / name
     data = path.read_bytes()
-    path.write_bytes(data[:9] + bytes([data[9] ^ 1]) + data[10:])
-    done = install(unpacked, *words)
-    assert done.returncode == 3 or (done.returncode, name) == (1, ".envpack/bundle.json")
-    assert done.stderr.startswith("error: ")
-    assert name in done.stderr or "no bundle" in done.stderr
+    for changed in (bytes([data[9] ^ 1]), b"\0", b"\xff"):  # the latter two are no JSON
+        path.write_bytes(data[:9] + changed + data[10:])
+        done = install(unpacked, *words)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == f"error: `{name}` is not the file that was bundled\n"
     assert not (tmp_path / "there").exists()
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_no_manifest(unpacked: Path) -> None:
+    """A zip that was unpacked in part is told of as such."""
+    (unpacked / TREE / ".envpack/bundle.json").unlink()
+    done = install(unpacked, "there")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "error: `.envpack/bundle.json` is missing\nhint: unpack all of the zip\n"
+    )
 
 
 def test_a_changed_opener(unpacked: Path) -> None:

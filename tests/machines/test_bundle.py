@@ -162,7 +162,7 @@ def test_no_locale_for_the_path(near: Near, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-2:] == [
         f"error: the path `{INSIDE}/p` is not ASCII, and this locale is not UTF-8: Python 3.12"
-        " cannot start there",
+        f" cannot start there; what is in `{INSIDE}/p` stays",
         "hint: set LC_ALL=C.UTF-8, or choose another folder",
     ]
 

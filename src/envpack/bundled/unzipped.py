@@ -43,14 +43,22 @@ LONGEST = 259
 """Characters of a path on a Windows where nobody allowed longer ones."""
 
 
-def check_opener(opener: str, digest: str, tree: str, manifest: Dict[str, Any]) -> None:
-    """Refuse a manifest that is not the one its opener names, and an opener that was changed.
+def check_manifest(digest: str, tree: str) -> None:
+    """Refuse a manifest that is not the one its opener names; nothing is parsed before."""
+    name = f"{OWN}/{MANIFEST}"
+    try:
+        told = hashlib.sha256(Path(tree, name).read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise Failed(f"`{name}` is missing", "unpack all of the zip", code=3) from error
+    if told != digest:
+        raise Failed(f"`{name}` is not the file that was bundled", code=3)
+
+
+def check_opener(opener: str, digest: str, manifest: Dict[str, Any]) -> None:
+    """Refuse an opener that was changed.
 
     The manifest has the opener's sha256, for which the place of the manifest's own counts as zeros.
     """
-    path = Path(tree, OWN, MANIFEST)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise Failed(f"`{OWN}/{MANIFEST}` is not the file that was bundled", code=3)
     name = os.path.basename(opener)
     plain = Path(opener).read_bytes().replace(digest.encode(), b"0" * 64, 1)
     if hashlib.sha256(plain).hexdigest() != manifest["openers"].get(name):
@@ -137,8 +145,9 @@ def beside(target: str) -> Iterator[str]:
 
 def run(opener: str, digest: str, chosen: argparse.Namespace) -> List[str]:
     """Check what was unpacked, and install it; raises Failed."""
+    check_manifest(digest, chosen.tree)
     manifest = read_manifest(chosen.tree)
-    check_opener(opener, digest, chosen.tree, manifest)
+    check_opener(opener, digest, manifest)
     if chosen.check:
         files = {name: told for name, told in manifest["files"].items() if "link" not in told}
         check_files(chosen.tree, files)
