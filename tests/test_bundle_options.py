@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,22 @@ def test_secrets_stay_home(plum: Path, tmp_path: Path) -> None:
         assert left == set(SECRETS)
         assert b"hunter2" not in (tmp_path / "p.tar").read_bytes()
         assert b".env.example" in (tmp_path / "p.tar").read_bytes()
+
+
+def test_secrets_that_are_wanted(plum: Path, tmp_path: Path) -> None:
+    """`--include` takes in those that it names, which is said; the others stay home."""
+    checkout(plum)
+    (plum / "conf").mkdir()
+    for name in (".env", "conf/.env", "conf/id_rsa"):
+        (plum / name).write_text("TOKEN=hunter2\n", encoding="utf-8")
+    out = tmp_path / "p.tar"
+    report = bundle(str(out), python=False, uv=False, include=["conf/*v", "main.py"])
+    assert report.warnings == ("`conf/.env` may hold secrets, and goes in as --include says",)
+    left = {name for name, why in report.left_out if why == "it may hold secrets"}
+    assert left == {".env", "conf/id_rsa"}
+    with tarfile.open(out) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names & {".env", "conf/.env", "conf/id_rsa"} == {"conf/.env"}
 
 
 def test_logins_that_travel_are_told(plum: Path, tmp_path: Path) -> None:

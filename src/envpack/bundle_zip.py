@@ -100,6 +100,7 @@ def without_impossible(sources: Sources) -> Sources:
         files=tuple(name for name in sources.files if name not in left_out),
         links=tuple(link for link in sources.links if link[0] not in left_out),
         left_out=tuple(sorted(left_out.items())),
+        secrets=tuple(name for name in sources.secrets if name not in left_out),
     )
 
 

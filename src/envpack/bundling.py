@@ -95,6 +95,7 @@ def bundle(
     python_archives: Sequence[str | os.PathLike[str]] = (),
     uv: bool = True,
     source: Sequence[str] = (GIT,),
+    include: Sequence[str] = (),
     with_git: bool = False,
     force: bool = False,
     jobs: int | None = None,
@@ -106,9 +107,9 @@ def bundle(
     `output` is `<project>-<version>.run` if None, `.zip` if a platform is Windows; its suffix says
     what is written. `platforms`, `pythons`, `scope` and `python_archives` mean what they do for
     `download`. Without `python` or `uv` the far side must have its own. `source` is GIT or ALL, or
-    git's pathspecs, or empty for no sources: then the far side has them. `with_git` adds the
-    repositories of git dependencies. The project is only read. Raises EnvpackError in one of its
-    classes; nothing is left then.
+    git's pathspecs, or empty for no sources: then the far side has them. `include` has globs of
+    sources that may hold secrets and travel all the same, and `with_git` adds the repositories of
+    git dependencies. Raises EnvpackError in one of its classes; nothing is left then.
     """
     listener, begin = listener or Silent(), time.perf_counter()
     lock = find_lock(os.fspath(project))
@@ -119,7 +120,7 @@ def bundle(
     scope = scope or EVERYTHING
     with scratch_folder() as scratch:
         locked = export(Uv.find(), lock, scope, scratch)
-        sources = _sources(lock, locked, source, windows=windows)
+        sources = _sources(lock, locked, source, include, windows=windows)
         folder = os.path.join(scratch, "folder")
         done = download(
             folder,
@@ -144,24 +145,36 @@ def bundle(
             listener.say("Fetching repositories")
             tree.add_git(locked.pylock.packages, scratch)
         tree.settle(scratch)
-        entries = tree.entries()
         listener.say("Writing the bundle")
+        entries = tree.entries()
         with written_aside(output, kind, force=force) as temporary, Pool(jobs) as pool:
             _write(temporary, kind, tree, entries, mtime, pool, run=output.endswith(RUN))
-        return BundleReport(
-            output=os.path.abspath(output),
-            project=name,
-            platforms=tuple(dict.fromkeys(str(target.platform) for target in tree.targets)),
-            sources=len(sources.files) + len(sources.links),
-            packages=tree.packages,
-            files=len(entries),
-            size=sum(entry.size for entry in entries),
-            output_size=os.path.getsize(output),
-            seconds=time.perf_counter() - begin,
-            glibc=tree.glibc(),
-            left_out=sources.left_out,
-            warnings=(*done.warnings, *tree.warnings),
-        )
+        warnings = (*done.warnings, *tree.warnings, *sources.warnings)
+        return _report(output, tree, sources, entries, warnings, time.perf_counter() - begin)
+
+
+def _report(
+    output: str,
+    tree: Tree,
+    sources: Sources,
+    entries: Sequence[Entry],
+    warnings: tuple[str, ...],
+    seconds: float,
+) -> BundleReport:
+    return BundleReport(
+        output=os.path.abspath(output),
+        project=tree.name,
+        platforms=tuple(dict.fromkeys(str(target.platform) for target in tree.targets)),
+        sources=len(sources.files) + len(sources.links),
+        packages=tree.packages,
+        files=len(entries),
+        size=sum(entry.size for entry in entries),
+        output_size=os.path.getsize(output),
+        seconds=seconds,
+        glibc=tree.glibc(),
+        left_out=sources.left_out,
+        warnings=warnings,
+    )
 
 
 def preview(
@@ -175,6 +188,7 @@ def preview(
     python_archives: Sequence[str | os.PathLike[str]] = (),
     uv: bool = True,
     source: Sequence[str] = (GIT,),
+    include: Sequence[str] = (),
     with_git: bool = False,
 ) -> BundlePreview:
     """Return what `bundle` would put into the file; nothing is fetched, built or written."""
@@ -187,7 +201,7 @@ def preview(
     targets = targets_for(program, lock, platforms, pythons)
     with scratch_folder() as scratch:
         locked = export(program, lock, scope or EVERYTHING, scratch)
-        sources = _sources(lock, locked, source, windows=windows)
+        sources = _sources(lock, locked, source, include, windows=windows)
         rows = rows_of(locked, targets, sources, given, python=python, uv=uv, with_git=with_git)
     return BundlePreview(
         output=os.path.abspath(output),
@@ -245,7 +259,14 @@ def _must_be_there(lock: LockFile, locked: Locked) -> list[str]:
     return sorted({path for path in paths if os.path.isfile(path)})
 
 
-def _sources(lock: LockFile, locked: Locked, source: Sequence[str], *, windows: bool) -> Sources:
+def _sources(
+    lock: LockFile,
+    locked: Locked,
+    source: Sequence[str],
+    include: Sequence[str],
+    *,
+    windows: bool,
+) -> Sources:
     """Collect what travels of the workspace, and of path dependencies outside of it."""
     folders = _folders(lock, locked)
     patterns = [word for word in source if word not in {GIT, ALL}]
@@ -254,7 +275,9 @@ def _sources(lock: LockFile, locked: Locked, source: Sequence[str], *, windows: 
     if not source:
         return Sources(common_root(folders), (), (), ())
     always = _must_be_there(lock, locked) if patterns else []
-    found = collected(folders, everything=ALL in source, patterns=patterns, always=always)
+    found = collected(
+        folders, everything=ALL in source, patterns=patterns, always=always, include=include
+    )
     return without_impossible(found) if windows else found
 
 

@@ -11,6 +11,7 @@ from envpack import git
 from envpack.errors import ProjectFault
 from envpack.foreign import head_of
 from envpack.secret_files import HEAD, is_secret
+from envpack.select import Filter, excluded
 from envpack.wheelhouse import RECORD, read_record
 
 # Folders that tools make, and can make again, or that hold more than the sources.
@@ -28,13 +29,20 @@ _HEAD = 1024
 class Sources:
     """Files and links below `root`, as sorted relative POSIX paths, and what was left out, and why.
 
-    `left_out` has a sentence's end for each path, such as "may hold secrets".
+    `left_out` has a sentence's end for each path, such as "may hold secrets". `secrets` are the
+    paths that travel although they may hold some.
     """
 
     root: str
     files: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each of `secrets`."""
+        return tuple(f"`{x}` may hold secrets, and goes in as --include says" for x in self.secrets)
 
 
 def collected(
@@ -43,14 +51,17 @@ def collected(
     everything: bool = False,
     patterns: Sequence[str] = (),
     always: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> Sources:
     """Collect the sources below absolute folders, relative to what they have in common.
 
     In a git checkout that is what git tracks, and what it would take in; elsewhere, and with
     `everything`, all but the folders of tools and caches. `patterns` are git's pathspecs, relative
     to the first folder, that narrow what git has there; files named `always` travel all the same.
-    Links stay links if they lead to something that travels too. Raises ProjectFault for submodules
-    that are empty or were changed, and for pathspecs without git, or that match nothing.
+    What may hold secrets stays home unless one of the globs of `include` has its name, below what
+    the folders have in common. Links stay links if they lead to something that travels too. Raises
+    ProjectFault for submodules that are empty or were changed, and for pathspecs without git, or
+    that match nothing.
     """
     first = os.path.realpath(folders[0])
     if patterns and not git.is_repository(first):
@@ -60,6 +71,8 @@ def collected(
     files: dict[str, None] = {}
     links: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    filters = [Filter(False, glob) for glob in include]
+    secret: set[str] = set()
     for top in tops:
         walked = everything or not git.is_repository(top)
         chosen = _chosen(top, patterns, always) if top == first and patterns else None
@@ -67,8 +80,11 @@ def collected(
             name = os.path.relpath(path, root).replace(os.sep, "/")
             known = os.path.basename(path) in _UVS
             if not known and is_secret(name, partial(head_of, path, HEAD)):
-                left_out[name] = "it may hold secrets"
-            elif os.path.islink(path):
+                if excluded(name, filters, out=True):
+                    left_out[name] = "it may hold secrets"
+                    continue
+                secret.add(name)
+            if os.path.islink(path):
                 links[name] = os.readlink(path)
             elif os.path.isfile(path):
                 files[name] = None
@@ -88,7 +104,11 @@ def collected(
         else:
             kept[name] = text
     return Sources(
-        root, tuple(sorted(files)), tuple(sorted(kept.items())), tuple(sorted(left_out.items()))
+        root=root,
+        files=tuple(sorted(files)),
+        links=tuple(sorted(kept.items())),
+        left_out=tuple(sorted(left_out.items())),
+        secrets=tuple(sorted(secret & {*files, *kept})),
     )
 
 

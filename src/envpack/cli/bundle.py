@@ -44,6 +44,12 @@ _FEW = 8
     help="What git tracks and would take in; or also what it ignores; or what a pathspec of git's"
     " chooses of it. Repeatable.  [default: git]",
 )
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Take in sources that stay home as they may hold secrets; * matches / too. Repeatable.",
+)
 @click.option("--no-source", is_flag=True, help="No sources: DIR on the far side has them.")
 @click.option(
     "--with-git",
@@ -79,8 +85,9 @@ def bundle(
     """
     from envpack import bundling
 
-    if no_source and sources:
-        raise UsageError("`--no-source` and `--source` exclude each other")
+    for name, given in (("--source", sources), ("--include", options["include"])):
+        if no_source and given:
+            raise UsageError(f"`--no-source` and `{name}` exclude each other")
     options["scope"] = scope_of(options)
     options["platforms"] = options["platforms"] or ("current",)
     options["python"], options["uv"] = not no_python, not no_uv
