@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import html
+import io
 import json
 import os
 import re
@@ -43,7 +44,8 @@ class Fault:
     """What goes wrong with a path, `times` times, always if that is None; afterwards `then` does.
 
     `status` is sent instead of the file; `cut` ends the connection after so many bytes of the body;
-    `drip` sends so many bytes at once with `pause` seconds between; `body` and `etag` are sent in
+    `drip` sends so many bytes at once with `pause` seconds between, and `drip_all` does so from the
+    first header on; `body` and `etag` are sent in
     place of the file's; `range` False ignores Range, `if_range` False answers it although the file
     is another; `redirect` is where to send people; `login` is the user and password wanted;
     `chunked` sends the body without saying how long it is.
@@ -55,6 +57,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     drip: int | None = None
+    drip_all: bool = False
     pause: float = 0.01
     body: bytes | None = None
     etag: str | None = None
@@ -297,6 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = length or {"Content-Length": str(len(body))}
         for name, value in {**length, **headers, **fault.headers}.items():
             self.send_header(name, value)
+        if fault.drip_all:
+            self._drip(fault)
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -308,6 +313,16 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Cut
         if fault.chunked:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _drip(self, fault: Fault) -> None:
+        """Send the headers slowly."""
+        whole, self.wfile = self.wfile, io.BytesIO()
+        self.flush_headers()
+        headers, self.wfile = self.wfile.getvalue(), whole
+        for data in _pieces(headers, fault.drip):
+            self.wfile.write(data)
+            if self.index.closing.wait(fault.pause):
+                raise _Cut
 
     def _login(self) -> tuple[str, str] | None:
         kind, _, text = self.headers.get("Authorization", "").partition(" ")

@@ -338,6 +338,38 @@ def test_a_drip_ends(server: IndexServer, tmp_path: Path, monkeypatch: pytest.Mo
     fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), network=impatient)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_headers_that_drip_end(
+    server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, chunked: bool
+) -> None:
+    """What comes before the body is watched too, and what is between its parts."""
+    monkeypatch.setattr("envpack.client._PACE_OVER", 0.3)
+    impatient = Network(timeout=0.3, connect_timeout=5, retries=0)
+    fault = Fault(
+        drip=1, pause=0.1, drip_all=not chunked, chunked=chunked, headers={"X": "x" * 600}
+    )
+    server.faults["/files/a.whl"] = fault
+    begin = time.monotonic()
+    text = failure(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), network=impatient)
+    assert "it sent less than 100 bytes a second for 0 seconds" in text
+    assert time.monotonic() - begin < 10  # all of it takes a minute or more
+
+
+def test_a_slow_reader_is_no_slow_server(
+    server: IndexServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done with the bytes between two reads is not the server's time."""
+    monkeypatch.setattr("envpack.client._PACE_OVER", 0.05)
+    client = Client(Network(timeout=5, connect_timeout=5, retries=0), NOBODY, 1)
+    reply = client.get(f"{server.url}/files/a.whl", {}, encrypted=False)
+    body = b""
+    for chunk in reply.chunks():
+        body += chunk
+        time.sleep(0.1)
+    assert body == BODY
+    reply.close()
+
+
 def test_what_was_not_asked_for_is_not_the_file(server: IndexServer, tmp_path: Path) -> None:
     """Without a hash a compressed body is refused, but for a `.gz` that is stored so."""
     for name in ("a.whl", "a.tar.gz"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,29 +128,34 @@ def test_what_killed_runs_leave(bundled: Path, there: Path, tmp_path: Path) -> N
     (tmp_path / ".there.19.part/unlocked").touch()  # where a shell could not hold it
     living = tmp_path / ".there.18.part"
     living.mkdir()
-    held = subprocess.Popen(["sh", "-c", HOLDS, "sh", living], stdout=subprocess.PIPE)
-    assert held.stdout is not None
-    held.stdout.readline()
     (there / OWN).rename(there / f"{OWN}.old")
     (there / ".venv").rename(there / ".venv.part")
-    assert run(["unbundle", str(bundled), str(there)]) == 0
-    assert uv(there, "run", "--locked", "main.py") == "plum\n"
-    stay = sorted([*others, living.name])
-    assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
-    assert not [path.name for path in there.iterdir() if path.name.endswith((".old", ".part"))]
-    for name in left:
-        (tmp_path / name / "tree").mkdir(parents=True)
-    assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
-    assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
-    held.kill()
-    with held:
-        pass
+    with locked(living):
+        assert run(["unbundle", str(bundled), str(there)]) == 0
+        assert uv(there, "run", "--locked", "main.py") == "plum\n"
+        stay = sorted([*others, living.name])
+        assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
+        assert not [path.name for path in there.iterdir() if path.name.endswith((".old", ".part"))]
+        for name in left:
+            (tmp_path / name / "tree").mkdir(parents=True)
+        assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
+        assert sorted(path.name for path in tmp_path.glob(".t*")) == stay
     assert subprocess.run(["sh", bundled, there], check=False).returncode == 0
     assert sorted(path.name for path in tmp_path.glob(".t*")) == sorted(others)
 
 
 LET_IT_END = "hint: let it end, and try again\n"
-HOLDS = 'exec 9< "$1" && flock 9 && echo held && exec sleep 600'
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder as a living run does."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def started(bundled: Path, there: Path, *words: str) -> subprocess.Popen[str]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import http.client
+import io
 import re
+import socket
 import ssl
 import threading
 import time
@@ -85,24 +88,66 @@ class Credentials(Protocol):
         """Be told that a login was right."""
 
 
-class _Pace:
-    """Watches that a body comes at all: a byte now and then would keep a timeout off for ever."""
+class _Paced(io.RawIOBase):
+    """What comes from a server, watched: a byte now and then would keep a timeout off for ever.
 
-    def __init__(self, over: float) -> None:
+    Only the time that is waited for the server counts, in headers as in bodies.
+    """
+
+    def __init__(self, raw: io.RawIOBase, over: float) -> None:
+        self._raw = raw
         self._over = over
-        self._begin = time.monotonic()
+        self._waited = 0.0
         self._count = 0
 
-    def note(self, count: int) -> None:
+    def readable(self) -> bool:
+        """Say that this is for reading."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int | None:  # type: ignore[override]
         """Take bytes that came. Raises Trouble if too few did since the last look."""
-        self._count += count
-        passed = time.monotonic() - self._begin
-        if passed < self._over:
-            return
-        if self._count < _SLOWEST * passed:
-            words = f"it sent less than {_SLOWEST} bytes a second for {passed:.0f} seconds"
-            raise Trouble(words, again=True)
-        self._begin, self._count = time.monotonic(), 0
+        begin = time.monotonic()
+        count: int | None = self._raw.readinto(buffer)
+        self._waited += time.monotonic() - begin
+        self._count += count or 0
+        if self._waited >= self._over:
+            if self._count < _SLOWEST * self._waited:
+                words = (
+                    f"it sent less than {_SLOWEST} bytes a second for {self._waited:.0f} seconds"
+                )
+                raise Trouble(words, again=True)
+            self._waited, self._count = 0.0, 0
+        return count
+
+    def close(self) -> None:
+        """Close what it watches."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that is watched from its first byte, also a proxy's to CONNECT."""
+
+    def __init__(self, sock: socket.socket, *words: Any, **options: Any) -> None:
+        super().__init__(sock, *words, **options)
+        over = max(_PACE_OVER, sock.gettimeout() or 0.0)
+        self.fp = io.BufferedReader(_Paced(self.fp.detach(), over))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,11 +162,9 @@ class Reply:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises Trouble if it breaks off."""
-        pace = _Pace(max(_PACE_OVER, self.timeout))
         try:
             while chunk := self.response.read1(_CHUNK, decode_content=False):
                 yield chunk
-                pace.note(len(chunk))
         except (wrong.HTTPError, OSError, ValueError) as error:
             _raise_trouble(error, self.timeout)
 
@@ -225,6 +268,11 @@ class Client:
             return self._managers[proxy, blind]
 
     def _new_manager(self, proxy: str | None, *, blind: bool) -> urllib3.PoolManager:
+        manager = self._plain_manager(proxy, blind=blind)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+    def _plain_manager(self, proxy: str | None, *, blind: bool) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 64, "maxsize": self._connections}
         if blind:
             urllib3.disable_warnings(wrong.InsecureRequestWarning)  # it is what was asked for

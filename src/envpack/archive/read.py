@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, NamedTuple, Self, cast
+from typing import IO, NamedTuple, cast
 
 from envpack.errors import ProjectFault
 from envpack.model import Link, LinkKind
@@ -29,8 +29,6 @@ _CHUNK = 1024 * 1024
 
 _FLOOR = 256 * 1024 * 1024
 _RATIO = 100
-_LONGEST = 1024 * 1024
-"""Bytes that tar may have to say about one member, such as a long name."""
 _TEXT = 4096
 """Bytes of a link's text; no system takes longer ones."""
 
@@ -67,7 +65,14 @@ class Content:
         with _told(self._name):
             if self._file is None:
                 self._file = self._begin()
-            return self._file.read(size)
+            pieces: list[bytes] = []
+            left = size
+            while left:  # in blocks, as `_Tape` gives no more at once
+                pieces.append(self._file.read(min(left, _CHUNK) if left > 0 else _CHUNK))
+                if not pieces[-1]:
+                    break
+                left -= len(pieces[-1]) if left > 0 else 0
+            return b"".join(pieces)
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the content piece by piece; raises ArchiveFault."""
@@ -209,30 +214,6 @@ def _of_zip(path: str, name: str, most: int) -> Iterator[Stored]:
                 raise refused(name, f"its `{shown(info.filename)}` is neither a file nor a link")
 
 
-class _Header(tarfile.TarInfo):
-    """A member's header that is not believed: tarfile reads a name of any length at once.
-
-    It also takes a header that makes no sense for the end of the archive.
-    """
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
-        """Return a header; raises tarfile.ReadError for one that cannot be."""
-        try:
-            header = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
-        except tarfile.HeaderError as error:
-            if any(buf):
-                raise tarfile.ReadError(str(error)) from error
-            raise  # the end, as it should be
-        told = header.type not in tarfile.SUPPORTED_TYPES or header.type in {
-            tarfile.GNUTYPE_LONGNAME,
-            tarfile.GNUTYPE_LONGLINK,
-        }
-        if header.size < 0 or (told and header.size > _LONGEST):
-            raise tarfile.ReadError("a header of impossible size")
-        return header
-
-
 def _of_tar(path: str, name: str, magic: bytes, start: int, most: int) -> Iterator[Stored]:
     with ExitStack() as stack:
         source: IO[bytes] = stack.enter_context(open(path, "rb"))
@@ -249,9 +230,9 @@ def _of_tar(path: str, name: str, magic: bytes, start: int, most: int) -> Iterat
             import lzma  # late: for old sdists
 
             source = cast("IO[bytes]", stack.enter_context(lzma.LZMAFile(source)))
-        bounded = cast("IO[bytes]", _Bounded(source, name, most))
-        archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Header))
-        for info in archive:
+        tape = _Tape(_Bounded(source, name, most))
+        archive = stack.enter_context(tarfile.TarFile(fileobj=cast("IO[bytes]", tape)))
+        while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined] # or it keeps all of them
             if info.islnk() or info.issym():
                 kind = LinkKind.HARD if info.islnk() else LinkKind.SYMBOLIC
@@ -267,7 +248,46 @@ def _of_tar(path: str, name: str, magic: bytes, start: int, most: int) -> Iterat
                 yield Stored(info.name, info.mode, info.size, None, content, name)
             else:
                 raise refused(name, f"its `{shown(info.name)}` is neither a file nor a link")
-        while bounded.read(_CHUNK):  # to the end, where the checksum is
+        if any(tape.last):
+            raise tarfile.ReadError("a header makes no sense")
+        while tape.read(_CHUNK):  # to the end, where the checksum is
+            pass
+
+
+class _Tape:
+    """A tar archive that is read once, from its beginning to its end, for tarfile.
+
+    tarfile takes a header that makes no sense for the end of the archive, so `last` has what was
+    read last: after the last member that is zeros, or nothing. It also reads what a header says of
+    one member, such as a long name, in one piece of any length.
+    """
+
+    def __init__(self, source: _Bounded) -> None:
+        self._source = source
+        self._place = 0
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, as many as there are; raises tarfile.ReadError for too many."""
+        if size > _CHUNK:
+            raise tarfile.ReadError("a header of impossible size")
+        pieces = [piece := self._source.read(size)]
+        while piece and sum(map(len, pieces)) < size:  # what is unpacked comes in blocks
+            piece = self._source.read(size - sum(map(len, pieces)))
+            pieces.append(piece)
+        self.last = b"".join(pieces)
+        self._place += len(self.last)
+        return self.last
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return self._place
+
+    def seek(self, place: int) -> None:
+        """Go on to a place; raises tarfile.ReadError for one that was passed."""
+        if place < self._place:
+            raise tarfile.ReadError("a member lies in another")
+        while self._place < place and self.read(min(_CHUNK, place - self._place)):
             pass
 
 
