@@ -125,6 +125,19 @@ MUTANTS = {
 """Tests that speak of a module, and what to break in it: text, and what takes its place."""
 
 
+def failing(folder: Path, tests: tuple[str, ...]) -> bool:
+    """Say whether a test fails."""
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-n2", "--dist=loadgroup"]
+    words += ["-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]
+    ties = {"PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)])}
+    done = subprocess.run(
+        words, cwd=folder, env={**os.environ, **ties}, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"error: pytest says\n{done.stdout}{done.stderr}")
+    return done.returncode == 1
+
+
 def killed(folder: Path, module: str, tests: tuple[str, ...], old: str, new: str) -> bool:
     """Say whether a test fails against one mutant."""
     path = folder / f"src/envpack/{module}.py"
@@ -132,16 +145,10 @@ def killed(folder: Path, module: str, tests: tuple[str, ...], old: str, new: str
     if text.count(old) != 1:
         raise SystemExit(f"error: `{old}` is {text.count(old)} times in {module}.py")
     path.write_text(text.replace(old, new), "utf-8")
-    words = [sys.executable, "-m", "pytest", "-q", "-x", "-n2", "--dist=loadgroup"]
-    words += ["-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]
-    ties = {"PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)])}
-    done = subprocess.run(
-        words, cwd=folder, env={**os.environ, **ties}, capture_output=True, text=True, check=False
-    )
-    path.write_text(text, "utf-8")
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"error: pytest says\n{done.stdout}{done.stderr}")
-    return done.returncode == 1
+    try:
+        return failing(folder, tests)
+    finally:
+        path.write_text(text, "utf-8")
 
 
 def main() -> int:
@@ -154,12 +161,15 @@ def main() -> int:
         shutil.copytree(CHECKOUT, folder, ignore=shutil.ignore_patterns(".git", "__pycache__"))
         for module in parser.parse_args().module or MUTANTS:
             tests, mutants = MUTANTS[module]
+            if failing(folder, tests):
+                raise SystemExit(f"error: the tests of {module}.py fail without a mutant")
             for old, new in mutants:
                 tried += 1
-                if killed(folder, module, tests, old, new):
-                    continue
-                alive += 1
-                print(f"survives in {module}.py: `{old.strip()}` as `{new.strip()}`", flush=True)
+                if not killed(folder, module, tests, old, new):
+                    alive += 1
+                    print(
+                        f"survives in {module}.py: `{old.strip()}` as `{new.strip()}`", flush=True
+                    )
     print(f"{tried} mutants, {alive} survive")
     return 1 if alive else 0
 

@@ -338,6 +338,7 @@ def test_a_drip_ends(server: IndexServer, tmp_path: Path, monkeypatch: pytest.Mo
     fetch(source(f"{server.url}/files/a.whl", tmp_path / "a.whl"), network=impatient)
 
 
+@pytest.mark.smoke  # http.client's inside too
 @pytest.mark.parametrize("chunked", [False, True])
 def test_headers_that_drip_end(
     server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, chunked: bool
