@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from envpack import aside, laying
+from envpack.bundled.holding import holding
 from envpack.errors import FetchFault, OutputFault
 from envpack.layout_check import check_layout
 from tests.index_server import Fault, IndexServer
@@ -40,6 +41,18 @@ def started(*words: str | Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def test_what_was_left_goes_also_if_there_is_nothing_to_do(project: Path, tmp_path: Path) -> None:
+    """A run that was killed as it removed the old folder has done all else."""
+    folder, left = tmp_path / "L", tmp_path / ".L.part"
+    layout(folder, projects=[project])
+    shutil.copytree(folder, left)
+    with holding(str(left)):
+        layout(folder, projects=[project], update=True)
+    assert left.exists()
+    layout(folder, projects=[project], update=True)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -58,6 +58,23 @@ def test_uninstall_leaves_what_is_somebody_s(
     assert sorted(path.name for path in there.iterdir()) == ["main.py", "notes.txt"]
 
 
+def test_uninstall_stays_in_its_folder(bundled: Path, there: Path, tmp_path: Path) -> None:
+    """A record that somebody else wrote names files of others in vain."""
+    others = [tmp_path / "others/a", tmp_path / "others/b", tmp_path / "others/c"]
+    others[0].parent.mkdir()
+    for path in others:
+        path.write_text("mine\n", "utf-8")
+    (there / "way").symlink_to(tmp_path / "others")
+    (there / "built.txt").write_text("made\n", "utf-8")
+    record = there / OWN / "installed.json"
+    told = json.loads(record.read_text("utf-8"))
+    told["made"] = ["../others/a", str(others[1]), "way/c", "built.txt"]
+    record.write_text(json.dumps(told), "utf-8")
+    assert run(["unbundle", "--uninstall", str(bundled), str(there)]) == 0
+    assert [path.exists() for path in others] == [True, True, True]
+    assert sorted(path.name for path in there.iterdir()) == ["way"]
+
+
 def test_uninstall_gives_settings_back(plum: Path, tmp_path: Path) -> None:
     """A uv.toml that was merged is the project's own again, where something stays to use it."""
     (plum / "uv.toml").write_text('link-mode = "copy"\n', encoding="utf-8")
@@ -455,6 +472,38 @@ def test_python_of_a_project_that_moved(pythons: Pythons) -> None:
     users = json.loads((pythons.place / ".envpack.json").read_text("utf-8"))["users"]
     assert list(users.values()) == [str(moved)]
     assert pythons.release(moved) == (True, "")
+
+
+STATE_SCHEMA = "envpack.installed/1"
+OTHERS = (
+    "",
+    "[]",
+    "[" * 100_000,
+    "\0",
+    '{"schema": 1}',
+    f'{{"schema": "{STATE_SCHEMA}"}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": 1}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": "1", "made": "/"}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": "1", "made": [["/"]]}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": "1", "python": "/"}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": "1", "python": {{"dir": "/"}}}}',
+    f'{{"schema": "{STATE_SCHEMA}", "id": "1", "uv": {{"path": 7, "sha256": ""}}}}',
+)
+
+
+@pytest.mark.parametrize("text", OTHERS, ids=range(len(OTHERS)))
+def test_what_nobody_here_wrote(pythons: Pythons, home: Home, text: str) -> None:
+    """A record that is damaged is none: a Python or a uv that it names is not touched."""
+    path = Path(Owned(str(home.project)).path)
+    path.write_text(text, "utf-8")
+    assert home.remove() == ""
+    assert Owned(str(home.project)).told.keys() == {"schema", "id", "folder"}
+    path.unlink()
+    os.mkfifo(path)
+    assert Owned(str(home.project)).told.keys() == {"schema", "id", "folder"}
+    project = pythons.install("a")
+    (pythons.place / ".envpack.json").write_text(text.replace("installed", "python"), "utf-8")
+    assert pythons.release(project) == (False, "")
 
 
 def test_python_after_a_killed_run(pythons: Pythons) -> None:

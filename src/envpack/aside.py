@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from envpack.bundled.holding import holding, remove_tree
+from envpack.bundled.holding import holding, remove_tree, remove_unheld
 from envpack.errors import FetchFault, OutputFault
 from envpack.held import exchange
 
@@ -87,6 +87,11 @@ def aside(target: str) -> Iterator[Aside]:
             except BaseException:
                 remove_tree(path)
                 raise
+
+
+def sweep_aside(target: str) -> None:
+    """Remove what a killed run has left beside a folder that needs nothing."""
+    remove_unheld(_part(target))
 
 
 def put_back(target: str) -> None:

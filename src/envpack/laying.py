@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from envpack.archive import format_for
-from envpack.aside import Aside, aside, put_back
+from envpack.aside import Aside, aside, put_back, sweep_aside
 from envpack.bundle_tree import Entry
 from envpack.errors import OutputFault, UsageError
 from envpack.held import scratch_folder
@@ -129,6 +129,7 @@ def layout(
         wishes += [environment for environment, _ in found]
         wishes = distinct(wishes)
         if old is not None and run.is_settled(old, wishes):
+            sweep_aside(target)
             return run.unchanged(old)
         with aside(target) as place:
             report = run.filled(place, wishes, scratch, trees=form is None)

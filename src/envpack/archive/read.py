@@ -29,6 +29,8 @@ _CHUNK = 1024 * 1024
 
 _FLOOR = 256 * 1024 * 1024
 _RATIO = 100
+_LONGEST = 1024 * 1024
+"""Bytes that tar may have to say about one member, such as a long name."""
 _TEXT = 4096
 """Bytes of a link's text; no system takes longer ones."""
 
@@ -65,14 +67,7 @@ class Content:
         with _told(self._name):
             if self._file is None:
                 self._file = self._begin()
-            pieces: list[bytes] = []
-            left = size
-            while left:  # in blocks, as `_Tape` gives no more at once
-                pieces.append(self._file.read(min(left, _CHUNK) if left > 0 else _CHUNK))
-                if not pieces[-1]:
-                    break
-                left -= len(pieces[-1]) if left > 0 else 0
-            return b"".join(pieces)
+            return self._file.read(size)
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the content piece by piece; raises ArchiveFault."""
@@ -232,7 +227,7 @@ def _of_tar(path: str, name: str, magic: bytes, start: int, most: int) -> Iterat
             source = cast("IO[bytes]", stack.enter_context(lzma.LZMAFile(source)))
         tape = _Tape(_Bounded(source, name, most))
         archive = stack.enter_context(tarfile.TarFile(fileobj=cast("IO[bytes]", tape)))
-        while (info := archive.next()) is not None:
+        while (info := tape.header(archive.next)) is not None:
             archive.members.clear()  # type: ignore[attr-defined] # or it keeps all of them
             if info.islnk() or info.issym():
                 kind = LinkKind.HARD if info.islnk() else LinkKind.SYMBOLIC
@@ -259,18 +254,29 @@ class _Tape:
 
     tarfile takes a header that makes no sense for the end of the archive, so `last` has what was
     read last: after the last member that is zeros, or nothing. It also reads what a header says of
-    one member, such as a long name, in one piece of any length.
+    one member, such as a long name, of whatever length.
     """
 
     def __init__(self, source: _Bounded) -> None:
         self._source = source
         self._place = 0
+        self._left: int | None = _LONGEST  # tarfile reads the first header at once
         self.last = b""
+
+    def header(self, read: Callable[[], tarfile.TarInfo | None]) -> tarfile.TarInfo | None:
+        """Return the next header; raises tarfile.ReadError for one that is too long."""
+        self._left = _LONGEST
+        try:
+            return read()
+        finally:
+            self._left = None
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, as many as there are; raises tarfile.ReadError for too many."""
-        if size > _CHUNK:
-            raise tarfile.ReadError("a header of impossible size")
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                raise tarfile.ReadError("a header of impossible size")
         pieces = [piece := self._source.read(size)]
         while piece and sum(map(len, pieces)) < size:  # what is unpacked comes in blocks
             piece = self._source.read(size - sum(map(len, pieces)))
@@ -287,8 +293,10 @@ class _Tape:
         """Go on to a place; raises tarfile.ReadError for one that was passed."""
         if place < self._place:
             raise tarfile.ReadError("a member lies in another")
+        left, self._left = self._left, None
         while self._place < place and self.read(min(_CHUNK, place - self._place)):
             pass
+        self._left = left
 
 
 class _Bounded:

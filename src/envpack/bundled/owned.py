@@ -15,14 +15,14 @@ import re
 import secrets
 import shutil
 import subprocess
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 if not __package__:  # on the far side
     from holding import waited_for  # type: ignore[import-not-found]
-    from placing import KEPT, OWN, sha256  # type: ignore[import-not-found]
+    from placing import KEPT, OWN, read_json, sha256  # type: ignore[import-not-found]
 else:
     from envpack.bundled.holding import waited_for
-    from envpack.bundled.placing import KEPT, OWN, sha256
+    from envpack.bundled.placing import KEPT, OWN, read_json, sha256
 
 STATE, REPLACED = KEPT
 """The record, and the uv that this bundle's took the place of."""
@@ -30,6 +30,9 @@ STATE, REPLACED = KEPT
 _SCHEMA = "envpack.installed/1"
 _USERS = ".envpack.json"
 _USERS_SCHEMA = "envpack.python/1"
+_NEEDED = {_SCHEMA: {"id"}, _USERS_SCHEMA: {"users"}}
+_TABLES: Dict[str, Set[str]] = {"python": {"dir", "key"}, "uv": {"path", "sha256"}, "users": set()}
+"""Tables of texts, and what each must have; `made` is a list of texts, and all else are texts."""
 
 
 class Owned:
@@ -180,12 +183,27 @@ def _remove(path: str) -> None:
 
 
 def _read(path: str, schema: str) -> Optional[Dict[str, Any]]:
+    """Return what was written down, None if there is nothing, or what nobody here wrote."""
     try:
-        with open(path, encoding="utf-8") as file:
-            told = json.load(file)
-        return dict(told) if told["schema"] == schema else None
-    except (OSError, ValueError, KeyError, TypeError):
+        told = read_json(path)
+    except (OSError, ValueError):
         return None
+    return told if isinstance(told, dict) and _fits(told, schema) else None
+
+
+def _fits(told: Dict[Any, Any], schema: str) -> bool:
+    if told.get("schema") != schema or not _NEEDED[schema] <= told.keys():
+        return False
+    made = told.get("made", [])
+    if not isinstance(made, list):
+        return False
+    tables = [(value, needed) for name, needed in _TABLES.items() if (value := told.get(name))]
+    texts = [value for name, value in told.items() if name not in {"made", *_TABLES}] + made
+    for value, needed in tables:
+        if not isinstance(value, dict) or not needed <= value.keys():
+            return False
+        texts += value.values()
+    return all(isinstance(text, str) for text in texts)
 
 
 def _write(path: str, told: Dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from typing import Any, Dict, Iterator, List, Optional
 
 if not __package__:  # on the far side
@@ -34,6 +35,8 @@ MANIFEST = "bundle.json"
 KEPT = ("installed.json", "uv.replaced")
 """What a newer bundle takes over from the one before it (see `owned`)."""
 _CHUNK = 1 << 20
+_LARGEST = 256 << 20
+"""Bytes of a manifest: a million files take less."""
 _TOLD = 5
 
 
@@ -71,16 +74,33 @@ def sha256(path: str) -> str:
     return total.hexdigest()
 
 
+def read_json(path: str) -> Any:
+    """Return what a file holds; raises OSError, and ValueError for what is no JSON of that size.
+
+    A pipe in its place is not waited for, and depth is damage too.
+    """
+    wait = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | wait)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError("it is too large")
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is too deep") from None
+
+
 def read_manifest(folder: str, name: str = "the bundle") -> Dict[str, Any]:
     """Return what a bundle says of itself; raises Failed if it is none, or of a later schema."""
     path = os.path.join(own_folder(folder), MANIFEST)
     try:
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
+        manifest = read_json(path)
         schema = manifest["schema"]
     except FileNotFoundError:
         raise Failed(f"`{folder}` holds no project of a bundle") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failed(f"`{path}` is damaged: {error}") from error
     if schema != SCHEMA:
         raise Failed(

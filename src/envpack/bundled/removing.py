@@ -12,6 +12,7 @@ import shutil
 from typing import Any, Callable, Dict, List, Set, Tuple
 
 if not __package__:  # on the far side
+    from containing import leading_out  # type: ignore[import-not-found]
     from owned import Owned  # type: ignore[import-not-found]
     from placing import (  # type: ignore[import-not-found]
         MANIFEST,
@@ -22,6 +23,7 @@ if not __package__:  # on the far side
     )
     from windows import remove, with_copies  # type: ignore[import-not-found]
 else:
+    from envpack.bundled.containing import leading_out
     from envpack.bundled.owned import Owned
     from envpack.bundled.placing import MANIFEST, OWN, differing, own_folder, sources_of
     from envpack.bundled.windows import remove, with_copies
@@ -82,6 +84,8 @@ def _remove_made(target: str, names: List[str]) -> None:
     """Remove what builds have left beside the sources."""
     for name in sorted(names, reverse=True):  # what is in a folder before the folder
         path = os.path.normpath(os.path.join(target, name))
+        if leading_out(target, [name]) or not path.startswith(os.path.join(target, "")):
+            continue  # no build's: the record was written by somebody else
         if os.path.isfile(path) and not os.path.islink(path):
             os.unlink(path)
         _remove_empty(path, target)

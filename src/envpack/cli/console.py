@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -34,6 +33,8 @@ def failure(message: str, hint: str | None) -> None:
 
 def fault(error: Exception, version: str, variable: str) -> None:
     """Print that envpack itself is at fault, where, and what shows more."""
+    import traceback  # late: on Python 3.14 it takes as long as all else
+
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]
     place = own[-1] if own else frames[-1]
@@ -47,6 +48,8 @@ def fault(error: Exception, version: str, variable: str) -> None:
 
 def trace(error: Exception) -> None:
     """Print a traceback."""
+    import traceback  # late, as above
+
     talk(masked("".join(traceback.format_exception(error))).splitlines())
 
 
@@ -157,6 +160,8 @@ def _give_up(stream: TextIO | None) -> None:
 
 def is_of_click(error: OSError) -> bool:
     """Say whether click could not print something itself, such as help; stdout is given up then."""
+    import traceback  # late, as above
+
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not frames[-1].filename.startswith(os.path.dirname(click.__file__)):
         return False
