@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envpack.model import Move
 from envpack.reading import spliced
 from envpack.relocate.script import ScriptRelocator, header
+from envpack.relocate.shebang import split_as_env
 from tests.trees import write
 
 MOVES = (Move("/home/me/a b/.venv", ""), Move("/proj/.venv", ""), Move("/pythons/3.12", ""))
@@ -46,18 +49,128 @@ def test_every_form_becomes_the_same_header(head: str) -> None:
     assert relocated(head + "import os\n").decode() == HEADER + "import os\n"
 
 
+BESIDE = '"$(dirname -- "$(realpath -- "$0")")"/'
+
+
 @pytest.mark.parametrize(
-    ("head", "option"),
+    ("line", "words", "env"),
     [
-        ("#!/proj/.venv/bin/python -I\n", "-I"),
-        ("#!/proj/.venv/bin/python -sE\n", "-sE"),
-        ("#!/usr/bin/env -S python3 -I\n", "-I"),
-        ("#!/bin/sh\n'''exec' /proj/.venv/bin/python -I \"$0\" \"$@\"\n' '''\n", "-I"),
+        ("/proj/.venv/bin/python -I", ["-I"], []),
+        ("/proj/.venv/bin/python -sE\r", ["-sE"], []),
+        ("/proj/.venv/bin/python\t-X utf8 -B ", ["-X utf8 -B"], []),
+        ("/proj/.venv/bin/python3.13t -I", ["-I"], []),
+        ("/usr/bin/env -S python3 -I", ["-I"], []),
+        ("/usr/bin/env -S python3 -X utf8 -OO", ["-X", "utf8", "-OO"], []),
+        ("/usr/bin/env -S python3 -W 'ignore::DeprecationWarning' -m  mod", None, []),
+        ("/bin/env -vS /proj/.venv/bin/python -B", ["-B"], []),
+        ("/usr/bin/env --split-string=python3 -u", ["-u"], []),
+        ("/usr/bin/env -S GREETING=hi python3", [], ["GREETING=hi"]),
+        ("/usr/bin/env -S -i A=1 'B=a b' python3 -u", ["-u"], ["-i", "A=1", "B=a b"]),
+        ("/usr/bin/env -iS python3", [], ["-i"]),
+        (
+            "/usr/bin/env -S -u HOME -uLANG --unset=TZ python3",
+            [],
+            [*["-u", "HOME", "-u", "LANG", "-u", "TZ"]],
+        ),
+        ("/usr/bin/env -S python3 $(touch x)", "as it is", []),
+        ("/usr/bin/env python $(touch x)", ["$(touch", "x)"], []),
+        ("/usr/bin/env -S -C / python3", "as it is", []),
+        ("/usr/bin/env -S python3 ${FLAGS}", "as it is", []),
+        ("/usr/bin/env -S python3 -W a\\\\d", "as it is", []),
+        ("/proj/.venv/bin/ipython -I", "as it is", []),
+        ("/proj/.venv/bin/micropython", "as it is", []),
     ],
 )
-def test_options_of_python_stay(head: str, option: str) -> None:
-    """`#!/path/python -I` goes on isolating."""
-    assert relocated(head + "pass\n").decode() == header("python", option).decode() + "pass\n"
+def test_what_is_told_to_python_stays(line: str, words: object, env: list[str]) -> None:
+    """A kernel's line is one word; env(1) splits, sets and unsets; what cannot be told stays."""
+    source = f"#!{line}\npass\n"
+    if words == "as it is":
+        assert relocated(source).decode() == source
+        return
+    told = ["-W", "ignore::DeprecationWarning", "-m", "mod"] if words is None else words
+    assert isinstance(told, list)
+    by = [line.partition(" ")[0], *env] if env else []
+    assert relocated(source) == header("python", told, env=by) + b"pass\n"
+
+
+@pytest.mark.parametrize("form", ["'''exec' {} \"$0\" \"$@\"\n' '''\n", '"exec" {} "$0" "$@"\n'])
+@pytest.mark.parametrize(
+    "python", ["/proj/.venv/bin/python", "'/home/me/a b/.venv/bin/python'", f"{BESIDE}'python3'"]
+)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (" -I", ["-I"]),
+        (" -X utf8 -B", ["-X", "utf8", "-B"]),
+        (" -W 'ignore::DeprecationWarning'", ["-W", "ignore::DeprecationWarning"]),
+        (" -X importtime=/tmp/x", ["-X", "importtime=/tmp/x"]),
+        (' "-X utf8"', ["-X utf8"]),
+        (" $FLAGS", None),
+        (" 'open", None),
+    ],
+)
+def test_what_a_polyglot_tells_python_stays(
+    form: str, python: str, options: str, words: list[str] | None
+) -> None:
+    """The shell splits: there may be many words; what a variable holds nobody here knows."""
+    source = "#!/bin/sh\n" + form.format(python + options) + "pass\n"
+    if words is None:
+        assert relocated(source).decode() == source
+    else:
+        assert relocated(source) == header("python", words) + b"pass\n"
+
+
+PIECES = [*" \t'\"\\#_c$ntx=", "a", "-i", "''", "é", "${X}"]
+
+
+def gnu_env() -> str:
+    """Return env(1) if it is GNU's, "" elsewhere."""
+    program = shutil.which("env") or ""
+    words = [program, "--help"]
+    told = program and subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return program if "--split-string" in told else ""
+
+
+GNU_ENV = gnu_env()
+
+
+@pytest.mark.skipif(not GNU_ENV, reason="no GNU env on this machine, which judges how it splits")
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+@settings(max_examples=300)
+def test_words_are_what_env_makes_of_them(text: str) -> None:
+    """Against env(1) itself; what it refuses, and variables, are told as such."""
+    probe = f"'{sys.executable}' -Ic 'import sys;print(sys.argv[1:])' "
+    done = subprocess.run(
+        [GNU_ENV, "-S", f"{probe} {text}"], capture_output=True, errors="replace", check=False
+    )
+    words = split_as_env(text)
+    if words is None:
+        assert done.returncode or "$" in text
+    else:
+        assert ast.literal_eval(done.stdout) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/usr/bin/env -S python3 -X utf8 -OO", "1 2 None True"),
+        ("/usr/bin/env -S GREETING=hi python3", "0 0 hi True"),
+        ("/usr/bin/env -S -i 'GREETING=a b' python3 -O", "1 1 a b False"),
+        ("/usr/bin/env -S -u HOME python3", "0 0 None False"),
+    ],
+)
+def test_it_is_told_so(prefix: Path, line: str, said: str) -> None:
+    """What was said in the first line holds when it runs."""
+    code = (
+        "import os, sys; home = 'HOME' in os.environ\n"
+        "print(sys.flags.utf8_mode, sys.flags.optimize, os.environ.get('GREETING'), home)\n"
+    )
+    script = prefix / "bin/told"
+    script.write_bytes(relocated(f"#!{line}\n{code}"))
+    script.chmod(0o755)
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "LC_ALL": "C.UTF-8"}  # in C mode it is 1
+    done = subprocess.run([script], capture_output=True, text=True, check=False, env=env)
+    assert (done.stdout, done.stderr) == (f"{said}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -8,27 +8,34 @@ stays on the second. A docstring becomes one with the header's string: behind an
 would be none, and `from __future__` could not follow. Where `readlink` is missing `ls` tells the
 target, in a locale in which busybox's does not replace letters by question marks.
 
-Forms read: `#!/path/python [option]`; `#!/usr/bin/env python`; the `/bin/sh` polyglot of long or
-spaced paths (distlib, pip, uv); uv's relocatable form; python-build-standalone's `"exec" …`.
+Forms read: `#!/path/python [option]`; `#!/usr/bin/env python`, also with `-S`; the `/bin/sh`
+polyglot of long or spaced paths (distlib, pip, uv); uv's relocatable form; that of
+python-build-standalone, `"exec" …`.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from envpack.model import Edit, Move, View
 from envpack.relocate.paths import ByHead, place_of
+from envpack.relocate.shebang import Start, started
 
 _HEAD = 65536
-_PYTHON = re.compile(r"pythonw?(\d(\.\d+)?)?$")
+_PYTHON = re.compile(r"pythonw?(\d(\.\d+t?)?)?")
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+.*$")
 _COMMENTS = re.compile(rb"(?:[ \t\f]*(?:#[^\n]*)?\r?\n)*")
 _DOCSTRING = re.compile(rb"[rRuU]?[\"']")
-_ENV = re.compile(r"(/usr)?/bin/env(\s+-S)?\s+(?P<name>\S+)(\s+(?P<option>\S.*))?$")
 _TRIPLE = re.compile(rb"'''exec' (?P<command>.+) \"\$0\" \"\$@\"\n' '''\n")
 _QUOTED = re.compile(rb"\"exec\" (?P<command>.+) \"\$0\" \"\$@\"\n")
+_HERE = re.compile(
+    r'(?P<open>"?)\$\(dirname (?:-- )?"?(?:\$\(realpath (?:-- )?"?\$0"?\)|\$0)"?\)(?P<close>"?)/'
+)
+"""The folder of the script, as the shell finds it."""
 _OWN = b"''':'\n"
 _SHELLS = (b"#!/bin/sh\n", b"#! /bin/sh\n")
 
@@ -56,14 +63,13 @@ class ScriptRelocator(ByHead):
         found = python_header(name, head, moves)
         if found is None:
             return
-        stop, option = found
-        comments = _COMMENTS.match(head, stop)
+        comments = _COMMENTS.match(head, found.stop)
         assert comments is not None
         docstring = _DOCSTRING.match(head, comments.end()) is not None
-        kept = comments[0] if docstring else _cookie(head[stop:])
+        kept = comments[0] if docstring else _cookie(head[found.stop :])
         to_python = posixpath.relpath("bin/python", posixpath.dirname(name))
-        text = header(to_python, option, kept, docstring=docstring)
-        yield Edit(0, stop + len(kept), text, self.why[0])
+        text = header(to_python, found.words, kept, env=found.env, docstring=docstring)
+        yield Edit(0, found.stop + len(kept), text, self.why[0])
 
 
 def _cookie(text: bytes) -> bytes:
@@ -72,58 +78,80 @@ def _cookie(text: bytes) -> bytes:
     return line + newline if newline and _COOKIE.match(line) else b""
 
 
+class Head(NamedTuple):
+    """The lines of a script that start Python: where they stop, with what, and by what env(1)."""
+
+    stop: int
+    words: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+
 def header(
-    to_python: str, option: str = "", comments: bytes = b"", *, docstring: bool = False
+    to_python: str,
+    words: Sequence[str] = (),
+    comments: bytes = b"",
+    *,
+    env: Sequence[str] = (),
+    docstring: bool = False,
 ) -> bytes:
     """Return the lines that start `to_python`, a path relative to the script's directory.
 
-    `option` is one argument for Python itself, `comments` whole lines that stay in front of the
-    string, an encoding cookie first. With `docstring` the string goes on with the literal that
-    must follow.
+    `words` are arguments for Python itself, `env` the beginning of a call of env(1) that starts it,
+    `comments` whole lines that stay in front of the string, an encoding cookie first. With
+    `docstring` the string goes on with the literal that must follow.
     """
-    words = f"{_quoted(option)} " if option else ""
+    options = "".join(f"{_quoted(word)} " for word in words)
+    by = "".join(f"{_quoted(word)} " for word in env)
     return (
         b"#!/bin/sh\n"
         + comments
         + _OWN
         + f"""unset PYTHONHOME
-{FIND_SELF}exec "${{s%/*}}/{to_python}" {words}"$0" "$@"
-""".encode()
+{FIND_SELF}exec {by}"${{s%/*}}/{to_python}" {options}"$0" "$@"
+""".encode("utf-8", "surrogateescape")
         + (b"''' \\\n" if docstring else b"'''\n")
     )
 
 
-def _quoted(option: str) -> str:
-    return option if re.fullmatch(r"[\w./=:,-]+", option) else '"' + option.replace('"', "") + '"'
+def _quoted(word: str) -> str:
+    """Return a word as the shell reads it, between the quotes of a Python string."""
+    if re.fullmatch(r"[\w./=:,-]+", word, re.ASCII):
+        return word
+    return f"'{word}'" if "'" not in word else f'"{word}"'
 
 
-def python_header(name: str, head: bytes, moves: tuple[Move, ...]) -> tuple[int, str] | None:
-    """Return where the header ends and Python's option, None if nothing is to be rewritten."""
+def _can_be_quoted(word: str) -> bool:
+    """Say whether the shell and Python both read a word as it is; Python warns of backslashes."""
+    return not re.search(r"[\\\n\0]", word) and ("'" not in word or not re.search(r'["$`!]', word))
+
+
+def python_header(name: str, head: bytes, moves: tuple[Move, ...]) -> Head | None:
+    """Return the lines that start Python, None if nothing is to be rewritten."""
     line, newline, _ = head.partition(b"\n")
     if not newline:
         return None
-    rest = head[len(line) + 1 :]
+    stop = len(line) + 1
     if line + b"\n" in _SHELLS:
-        found = _TRIPLE.match(rest) or _QUOTED.match(rest)
-        if found is None or not _is_python(name, found["command"], moves):
+        rest = head[stop:]
+        polyglot = _TRIPLE.match(rest) or _QUOTED.match(rest)
+        if polyglot is None:
             return None
-        return len(line) + 1 + found.end(), _option_after(found["command"])
-    text = line[2:].decode("utf-8", "surrogateescape").strip()
-    if (env := _ENV.match(text)) is not None:
-        in_bin = name.startswith("bin/")
-        if not in_bin or _PYTHON.fullmatch(env["name"]) is None:
+        stop += polyglot.end()
+        start = _of_polyglot(name, polyglot["command"], moves)
+    else:
+        text = line[2:].decode("utf-8", "surrogateescape").strip()
+        start = _with_blanks(text, moves) or started(text)
+        if start is None or _PYTHON.fullmatch(posixpath.basename(start.program)) is None:
             return None
-        return len(line) + 1, env["option"] or ""
-    command, option = _split(text, moves)
-    if _PYTHON.search(posixpath.basename(command)) is None:
+        if not name.startswith("bin/") and place_of(start.program, moves) is None:
+            return None
+    if start is None or not all(map(_can_be_quoted, (*start.words, *start.env))):
         return None
-    if place_of(command, moves) is None and not name.startswith("bin/"):
-        return None
-    return len(line) + 1, option
+    return Head(stop, start.words, start.env)
 
 
-def _split(text: str, moves: tuple[Move, ...]) -> tuple[str, str]:
-    """Split a `#!` line into the interpreter, which may hold blanks under a move, and its option.
+def _with_blanks(text: str, moves: tuple[Move, ...]) -> Start | None:
+    """Return what a `#!` line starts whose interpreter is under a move with blanks in its path.
 
     The kernel splits at the first blank; no working script has a path with one, but written by an
     installer that knew no better it still means this environment.
@@ -131,23 +159,23 @@ def _split(text: str, moves: tuple[Move, ...]) -> tuple[str, str]:
     for move in moves:
         if text.startswith(move.old + "/") and " " in move.old:
             inner, _, option = text[len(move.old) :].partition(" ")
-            return move.old + inner, option.strip()
-    command, _, option = text.partition(" ")
-    return command, option.strip()
+            return Start(move.old + inner, (option.strip(),) if option.strip() else ())
+    return None
 
 
-def _is_python(name: str, command: bytes, moves: tuple[Move, ...]) -> bool:
-    """Say whether the command of a polyglot is a Python of this environment or relative to it."""
+def _of_polyglot(name: str, command: bytes, moves: tuple[Move, ...]) -> Start | None:
+    """Return what a polyglot starts, if it is a Python of this environment, or one beside it."""
     text = command.decode("utf-8", "surrogateescape")
-    word = re.sub(r"^.*/", "", re.sub(r"['\"]", "", text)).partition(" ")[0]
-    if _PYTHON.fullmatch(word) is None:
-        return False
-    path = re.sub(r"['\"]", "", text)
-    return name.startswith("bin/") or "$0" in text or place_of(path, moves) is not None
-
-
-def _option_after(command: bytes) -> str:
-    """Return what follows the quoted interpreter in a polyglot's command."""
-    text = command.decode("utf-8", "surrogateescape")
-    found = re.search(r"python[\d.]*['\"]?\s+(-\S+)$", text)
-    return found[1] if found else ""
+    here = _HERE.match(text)
+    if here is not None:
+        text = (here["open"] if not here["close"] else "") + text[here.end() :]
+    if re.search(r"[$`;&|<>()\\]", text):
+        return None
+    try:
+        program, *words = shlex.split(text)
+    except ValueError:  # nothing, or a quote without its other
+        return None
+    if _PYTHON.fullmatch(posixpath.basename(program)) is None:
+        return None
+    known = name.startswith("bin/") or here is not None or place_of(program, moves) is not None
+    return Start(program, tuple(words)) if known else None
