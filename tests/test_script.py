@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from envpack.model import Move
 from envpack.reading import spliced
-from envpack.relocate.script import ScriptRelocator, header
+from envpack.relocate.script import ScriptRelocator, found_by_path, header
 from envpack.relocate.shebang import split_as_env
 from tests.trees import write
 
@@ -118,6 +118,28 @@ def test_what_a_polyglot_tells_python_stays(
         assert relocated(source).decode() == source
     else:
         assert relocated(source) == header("python", words) + b"pass\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        ("#!/usr/bin/env -S -C / python3 -u\n", "python3"),
+        ("#!/usr/bin/env -S python3.12 ${FLAGS}\n", "python3.12"),
+        ("#!/usr/bin/env -S uv run --script\n", ""),
+        ("#!/usr/bin/env -S /proj/.venv/bin/python ${FLAGS}\n", ""),  # a path, so a leak
+        ("#!/bin/sh\n'''exec' python3 -I $MORE \"$0\" \"$@\"\n' '''\n", "python3"),
+        ('#!/bin/sh\n"""exec" python3 "$0" "$@"\n"""\n', "python3"),
+        ("#! /bin/bash\n: '''\nexec python \"${0}\" \"$@\"\n'''\n", "python"),
+        ("#!/bin/sh\nexec python -m tool\n", ""),
+        ('#!/bin/sh\nexec "$here/python3" "$0"\n', ""),
+        (HEADER, ""),
+    ],
+)
+def test_what_finds_python_by_path_is_told(text: str, python: str) -> None:
+    """Where the archive is not active it starts another Python, or none."""
+    assert relocated(text + "pass\n").decode() == text + "pass\n"
+    assert found_by_path("bin/tool", text.encode()) == python
+    assert found_by_path("share/tool", text.encode()) == ""
 
 
 PIECES = [*" \t'\"\\#_c$ntx=", "a", "-i", "''", "é", "${X}"]

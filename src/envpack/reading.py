@@ -32,6 +32,7 @@ from envpack.model import (
 from envpack.relocate import relocator_for
 from envpack.relocate.elf import loader_strings
 from envpack.relocate.elf_add import edits_with
+from envpack.relocate.script import found_by_path
 from envpack.runs import Outcome
 
 BLOCK = 512 * 1024
@@ -164,6 +165,8 @@ def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearc
         data = b"".join(spliced([data], edits))
     digest = Digest(hashlib.sha256(data).hexdigest(), len(data))
     leaks = search.in_whole(data) if entry.relocate else {}
+    if not edits and data.startswith(b"#!") and (python := found_by_path(entry.name, data[:_HEAD])):
+        leaks = {**leaks, f"{python}, found by PATH": 1}
     return Prepared(entry, len(data), data, digest, edits, leaks, excuse)
 
 

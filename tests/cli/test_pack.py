@@ -331,6 +331,18 @@ def test_strict_fails_on_a_leak_and_leaves_nothing(fake: FakeEnvironment, call: 
     assert "  leak      etc/tool.conf names <tmp>/project/.venv\n" in err
 
 
+def test_a_script_that_needs_path_is_told(fake: FakeEnvironment, call: Call) -> None:
+    """A header would say less than its own first line does."""
+    fake.add("bin/tool", "#!/usr/bin/env -S -C / python3 -u\npass\n", mode=0o755)
+    code, _, err = call("pack", "--strict", "-o", "env.tar.gz")
+    assert code == 3
+    assert err.splitlines()[-1] == (
+        "error: not packed, as --strict was given: `bin/tool` still names `python3, found by PATH`"
+    )
+    code, _, err = call("pack", "-o", "env.tar.gz")
+    assert (code, "  leak      bin/tool names python3, found by PATH\n" in err) == (0, True)
+
+
 def test_strict_holds_for_a_dry_run(fake: FakeEnvironment, call: Call, tmp_path: Path) -> None:
     """What the plan already shows is found without writing."""
     (fake.root / "share").mkdir()

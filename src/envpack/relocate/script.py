@@ -37,6 +37,13 @@ _HERE = re.compile(
 )
 """The folder of the script, as the shell finds it."""
 _OWN = b"''':'\n"
+_BY_ENV = re.compile(rb"/env[ \t].*?(?<![\w./-])(?P<python>python[\d.]*)(?![\w/-])")
+_SHELL = re.compile(rb"/(?:env[ \t]+)?(?:ba|da|k|z)?sh[ \t\r]*$")
+_BY_EXEC = re.compile(
+    rb"^[ \t'\":]*exec['\"]?[ \t]+(?:/usr/bin/env[ \t]+)?['\"]?(?P<python>python[\d.]*)['\"]?[ \t]"
+    rb"[^\n]*\$\{?0",
+    re.MULTILINE,
+)
 _SHELLS = (b"#!/bin/sh\n", b"#! /bin/sh\n")
 
 FIND_SELF = """\
@@ -148,6 +155,19 @@ def python_header(name: str, head: bytes, moves: tuple[Move, ...]) -> Head | Non
     if start is None or not all(map(_can_be_quoted, (*start.words, *start.env))):
         return None
     return Head(stop, start.words, start.env)
+
+
+def found_by_path(name: str, head: bytes) -> str:
+    """Return the name of the Python that a script finds by PATH alone, "" if it does not.
+
+    That is what no header replaces: an option of env(1) that has no place there, or a shell script
+    that hands itself to Python. It is right only where the archive is active.
+    """
+    line = head.partition(b"\n")[0]
+    if not name.startswith("bin/") or not line.startswith(b"#!"):
+        return ""
+    found = _BY_ENV.search(line) or (_SHELL.search(line) and _BY_EXEC.search(head))
+    return found["python"].decode() if found else ""
 
 
 def _with_blanks(text: str, moves: tuple[Move, ...]) -> Start | None:
