@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import fnmatch
+import re
+from collections.abc import Sequence
+from itertools import chain, pairwise
 
 from envpack.floor import exceeds
 from envpack.libraries import Libraries, Need
 from envpack.model import Format, Plan
 from envpack.presets import Host, Preset
+from envpack.select import Filter
 
 
 def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
@@ -33,6 +37,19 @@ def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
         f"names differ only by case, `{one}` and `{other}`{more}: unpacked on Windows or macOS one"
         " of each pair is lost",
     )
+
+
+def unmatched(plan: Plan, filters: Sequence[Filter], *, compiled: bool) -> tuple[str, ...]:
+    """Say which globs have no file's name; what bytecode is made of files is not looked at."""
+    found = []
+    left = [rule for rule in dict.fromkeys(filters) if not (compiled and "pyc" in rule.glob)]
+    for rule in left:
+        fits = re.compile(fnmatch.translate(rule.glob)).match
+        out = (item.name for item in plan.left_out)
+        if not any(map(fits, chain((entry.name for entry in plan.entries), out))):
+            word = "--exclude" if rule.exclude else "--include"
+            found.append(f"`{word} {rule.glob}` matches no file")
+    return tuple(found)
 
 
 def misfits(plan: Plan, kind: Format, preset: Preset, output_size: int) -> tuple[str, ...]:

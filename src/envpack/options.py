@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from envpack.archive import format_for, format_named
+from envpack.archive import format_for, format_named, format_of
 from envpack.editable import EditableMode
 from envpack.errors import UsageError
 from envpack.model import Entry, Format, LinkKind
@@ -137,7 +137,13 @@ def _check_python(
 
 def _chosen_format(name: str | None, output: str | None) -> Format:
     if name is not None:
-        return format_named(name)
+        kind, told = format_named(name), format_of(output or "")
+        if told not in {None, kind}:
+            raise UsageError(
+                f"the name `{output}` says another format than `{name}`",
+                hint="name one of both, or let the name end so",
+            )
+        return kind
     return format_named("tar.gz") if output is None else format_for(output)
 
 

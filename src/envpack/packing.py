@@ -19,7 +19,7 @@ from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, ToolFault
 from envpack.held import scratch_folder
 from envpack.listener import Listener, Silent
-from envpack.misfits import misfits, surprises
+from envpack.misfits import misfits, surprises, unmatched
 from envpack.model import Entry, Format, Plan
 from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
@@ -325,6 +325,7 @@ def _report(
         warnings=(
             *plan.warnings,
             *surprises(plan, kind),
+            *unmatched(plan, options.filters, compiled=options.compile),
             *(misfits(plan, kind, preset, output_size or 0) if preset else ()),
         ),
         usage=usage_lines(preset, target) if preset else (),

@@ -234,10 +234,18 @@ BAD_WORDS = [
     ),
     (["pack", "-f", "-o", "folder.tar.gz"], 1, "error: `folder.tar.gz` is a folder\n"),
     (
-        ["pack", "-f", "--format", "dir", "-o", "folder.tar.gz"],
+        ["pack", "-f", "--format", "dir", "-o", "folder"],
         1,
-        "error: `folder.tar.gz` exists and was not written by envpack\n",
+        "error: `folder` exists and was not written by envpack\n",
     ),
+    (
+        ["pack", "--format", "zip", "-o", "x.TAR.GZ"],
+        2,
+        "error: the name `x.TAR.GZ` says another format than `zip`\n"
+        "hint: name one of both, or let the name end so\n",
+    ),
+    (["pack", "--format", "dir", "-o", "x.tar"], 2, None),
+    (["pack", "--format", "tar", "-o", "x.tar.gz"], 2, None),
     (["pack", "--for", "mars"], 2, None),
     (["pack", "--for", "spark", "--arcroot", "x"], 2, None),
     (["pack", "-o", "-", "--format", "tar"], 2, None),
@@ -253,6 +261,7 @@ def test_bad_words_get_one_sentence(
     """Exit 1 or 2, one error line, nothing on stdout and nothing left behind."""
     write(fake.project / "taken.tar.gz", "x")
     write(fake.project / "folder.tar.gz/file", "x")
+    write(fake.project / "folder/file", "x")
     before = listing(fake.project)
     got = call(*words)
     assert (got.code, got.out) == (code, "")
@@ -277,7 +286,7 @@ def test_an_output_inside_the_environment_never_packs_itself(
     fake: FakeEnvironment, call: Call, form: str
 ) -> None:
     """Neither the archive being written nor the one it replaces."""
-    out = fake.root / f"out.{form}"
+    out = fake.root / ("out" if form == "dir" else f"out.{form}")
     digests = []
     for _ in range(2):
         got = call("pack", "-f", "--json", "--format", form, "-o", str(out))
@@ -341,6 +350,19 @@ def test_a_script_that_needs_path_is_told(fake: FakeEnvironment, call: Call) -> 
     )
     code, _, err = call("pack", "-o", "env.tar.gz")
     assert (code, "  leak      bin/tool names python3, found by PATH\n" in err) == (0, True)
+
+
+def test_a_glob_that_matches_nothing_is_told(fake: FakeEnvironment, call: Call) -> None:
+    """A word that was mistyped leaves nothing out; what stays out anyway is matched too."""
+    fake.add("share/doc/a.txt", "x")
+    words = ["--exclude", "*/doc/*", "--exclude", "shares/*", "--include", "*/a.txt"]
+    words += ["--include", "*.gz", "--exclude", "*/activate.csh"]
+    code, _, err = call("pack", "-o", "env.tar.gz", *words)
+    assert code == 0
+    assert [line for line in err.splitlines() if "matches" in line] == [
+        "warning: `--exclude shares/*` matches no file",
+        "warning: `--include *.gz` matches no file",
+    ]
 
 
 def test_strict_holds_for_a_dry_run(fake: FakeEnvironment, call: Call, tmp_path: Path) -> None:

@@ -26,15 +26,23 @@ def format_named(name: str) -> Format:
     raise UsageError(f"there is no format `{name}`", hint=f"the formats are {names}")
 
 
-def format_for(path: str) -> Format:
-    """Return the format whose suffix `path` ends with, the longest one, in any case.
-
-    Raises UsageError if there is none; a directory has no suffix and is asked for by name.
-    """
+def format_of(path: str) -> Format | None:
+    """Return the format whose suffix `path` ends with, the longest one, in any case."""
     suffixes = [(suffix, each) for each in FORMATS for suffix in each.suffixes]
     for suffix, each in sorted(suffixes, key=lambda pair: -len(pair[0])):
         if path.lower().endswith(suffix):
             return each
+    return None
+
+
+def format_for(path: str) -> Format:
+    """Return the format that a name asks for.
+
+    Raises UsageError if there is none; a directory has no suffix and is asked for by name.
+    """
+    if (found := format_of(path)) is not None:
+        return found
+    suffixes = [(suffix, each) for each in FORMATS for suffix in each.suffixes]
     known = ", ".join(f"`{suffix}`" for suffix, _ in suffixes)
     names = ", ".join(f"`{each.name}`" for each in FORMATS)
     raise UsageError(
