@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -333,6 +334,44 @@ def test_a_link_loop_is_refused(tmp_path: Path, target: str) -> None:
     (fake.root / "share/x/loop").symlink_to(target)
     with pytest.raises(SourceFault, match=r"leads back to itself|a directory above it"):
         plan_of(fake)
+
+
+@pytest.mark.parametrize("glob", ["*/d", "share/*", "*/d/*"])
+@pytest.mark.parametrize("target", ["nowhere", "d", ".", "../.."])
+def test_what_is_excluded_is_not_judged(tmp_path: Path, target: str, glob: str) -> None:
+    """A way out of each refusal, and its hint says so; `--include` asks for the judgement again."""
+    fake = make_environment(tmp_path)
+    fake.add("share/x/file")
+    (fake.root / "share/x/d").symlink_to(target)
+    if target == "nowhere" and glob == "*/d/*":
+        glob = "*/d*"
+    with pytest.raises(SourceFault) as caught:
+        plan_of(fake)
+    assert "leave it out with --exclude" in str(caught.value.hint).replace("leave\n", "leave ")
+    plan = plan_of(fake, filters=[Filter(True, glob)])
+    assert reasons(plan)["share/x/d"] is Reason.EXCLUDED
+    assert not [name for name in names(plan) if name.startswith("share/x/d")]
+    with pytest.raises(SourceFault):
+        plan_of(fake, filters=[Filter(True, glob), Filter(False, "*/d*")])
+
+
+def test_a_closed_folder_may_be_excluded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need read what stays out."""
+    fake = make_environment(tmp_path)
+    closed = fake.add("share/x/closed/file").parent
+    scandir = os.scandir
+
+    def refused(folder: str) -> object:
+        if folder == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("envpack.walk.os.scandir", refused)
+    with pytest.raises(SourceFault, match="cannot list") as caught:
+        plan_of(fake)
+    assert caught.value.hint == "mend or remove it, or leave it out with --exclude"
+    plan = plan_of(fake, filters=[Filter(True, "share/x/closed/*")])
+    assert reasons(plan)["share/x/closed"] is Reason.EXCLUDED
 
 
 def test_dangling_links_of_the_interpreter_stay_out(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from envpack import foreign
 from envpack.distributions import Distribution, RecordRow, distributions_in
@@ -36,7 +36,11 @@ _PYTHON = re.compile(r"bin/python(\d(\.\d+)?)?$")
 
 
 def add_interpreter(
-    draft: Draft, records: list[Record], environment: Environment, shadowing: set[str]
+    draft: Draft,
+    records: list[Record],
+    environment: Environment,
+    shadowing: set[str],
+    unjudged: Callable[[str], bool],
 ) -> list[Package]:
     """Enter the interpreter, with its own packages if the environment uses them.
 
@@ -50,7 +54,7 @@ def add_interpreter(
         dists = distributions_in(interpreter.prefix, folder)
     owners = Owners(folder, dists)
     origin, root = "interpreter", interpreter.prefix
-    for found in walk(root):
+    for found in walk(root, unjudged=unjudged):
         name = found.name
         plain = not found.others and not owners.shares(name)
         if plain and is_bytecode(name):
@@ -162,12 +166,14 @@ def add_environment(
     kept: Sequence[Distribution],
     hooks: frozenset[str],
     skip_paths: Iterable[str],
+    unjudged: Callable[[str], bool],
 ) -> None:
     """Enter the environment's own files, each with the distribution that owns it."""
     folder, root, origin = environment.site_packages, environment.root, "environment"
     owners = Owners(folder, kept)
     hooked = {hook.rpartition("/")[0] for hook in hooks}
-    for found in walk(root, skip=_passed_over(draft, environment, skip_paths)):
+    skip = _passed_over(draft, environment, skip_paths)
+    for found in walk(root, skip=skip, unjudged=unjudged):
         name = found.name
         if name == "lib64" or name.startswith("lib64/"):
             name = "lib" + name[len("lib64") :]
@@ -179,7 +185,7 @@ def add_environment(
             place = REST if owner is None else place_of(owner)
             draft.add_files(name, place, origin, root=root, source=found.path, files=found.files)
         else:
-            taken = _of_environment(draft, environment, found, name, owners, hooks)
+            taken = _of_environment(draft, environment, found, name, owners, hooks, unjudged)
             draft.add_found(name, taken, origin, root=root)
     for dist in kept:
         _fix_urls(draft, root, folder, dist)
@@ -193,6 +199,7 @@ def _of_environment(
     place: str,
     owners: Owners,
     hooks: frozenset[str],
+    unjudged: Callable[[str], bool],
 ) -> Iterator[tuple[Found, Place]]:
     """Yield the files of a folder that go into the folder `place`, and note the others."""
     site_packages = environment.site_packages
@@ -213,10 +220,14 @@ def _of_environment(
             draft.leave(found, reason)
             continue
         if found.kind == "dangling":
+            if unjudged(name) or unjudged(f"{name}/"):
+                draft.leave(found, Reason.EXCLUDED)
+                continue
             raise SourceFault(
                 f"`{os.path.join(environment.root, name)}` is a link to `{found.link}`, which does"
                 " not exist",
-                hint="repair the environment with `uv sync --reinstall`, or remove the link",
+                hint="repair the environment with `uv sync --reinstall`, remove the link, or leave"
+                " it out with --exclude",
             )
         owner = owners.of(name)
         if owner is None or not is_record(name, site_packages, owner):

@@ -62,9 +62,10 @@ def make_plan(
     draft = Draft((environment.root, *interpreter.places[:1]), cache_dir)
     packages: list[Package] = []
     records: list[Record] = []
+    unjudged = partial(excluded, filters=filters)
     if starter is None:
         shadowing = {dist.name for dist in distributions}
-        packages += add_interpreter(draft, records, environment, shadowing)
+        packages += add_interpreter(draft, records, environment, shadowing, unjudged)
     elif environment.system_site:
         raise EnvironmentFault(
             "the environment uses packages of its base interpreter, which --no-python leaves out",
@@ -75,7 +76,7 @@ def make_plan(
     replaced = {replacement.editable.name for replacement in replacements if replacement.info}
     kept = [dist for dist in distributions if dist.name not in replaced]
     hooks = frozenset(hook for replacement in replacements for hook in replacement.hooks)
-    add_environment(draft, records, environment, kept, hooks, skip_paths)
+    add_environment(draft, records, environment, kept, hooks, skip_paths, unjudged)
     if filters or brought:
         draft.remove_all(partial(_why_filtered, filters, brought))
     secrets = withhold(draft, distributions, replacements, interpreter.stdlib, filters)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from envpack.entries import prefix_of
 from envpack.errors import SourceFault
 from envpack.rows import Row
+
+OR_LEAVE_OUT = "mend or remove it, or leave it out with --exclude"
 
 _Key: TypeAlias = tuple[int, int]
 """A device and an inode."""
@@ -70,12 +72,15 @@ class FoundFolder(NamedTuple):
         yield from self.others
 
 
-def walk(root: str, *, skip: Iterable[str] = ()) -> Iterator[FoundFolder]:
+def walk(
+    root: str, *, skip: Iterable[str] = (), unjudged: Callable[[str], bool] = lambda _name: False
+) -> Iterator[FoundFolder]:
     """Yield `root` and every directory below it, each before those that are in it, by name.
 
     Links to directories are followed, as there are no links in an archive. Names in `skip`,
     relative to the root, are passed over with all that is below them. Raises SourceFault for an
-    unreadable directory and for a link that leads back into itself.
+    unreadable directory and for a link that leads back into itself; where `unjudged` says yes to
+    the name, with a slash behind a directory's, it is told as dangling instead.
     """
     passed: dict[str, set[str]] = {}
     for name in skip:
@@ -85,20 +90,34 @@ def walk(root: str, *, skip: Iterable[str] = ()) -> Iterator[FoundFolder]:
     waiting: list[tuple[str, str, tuple[_Key, ...]]] = [(root, "", ())]
     while waiting:
         path, name, above = waiting.pop()
-        found, below = _entered(path, name, above, passed.get(name, frozenset()))
+        try:
+            listed = _listed(path)
+        except SourceFault:
+            if not unjudged(f"{name}/"):
+                raise
+            at, _, _ = name.rpartition("/")
+            closed = Found(name, path, 0, 0, False, kind="dangling")
+            yield FoundFolder(at, os.path.dirname(path), [], [closed])
+            continue
+        found, below = _entered(path, name, above, listed, passed.get(name, frozenset()), unjudged)
         yield found
         waiting += reversed(below)
 
 
 def _entered(
-    path: str, name: str, above: tuple[_Key, ...], passed: Collection[str]
+    path: str,
+    name: str,
+    above: tuple[_Key, ...],
+    listed: Iterable[os.DirEntry[str]],
+    passed: Collection[str],
+    unjudged: Callable[[str], bool],
 ) -> tuple[FoundFolder, list[tuple[str, str, tuple[_Key, ...]]]]:
     """Return what is in a directory, and the directories to walk after it."""
     files: list[Row] = []
     others: list[Found | FoundDirectoryLink] = []
     below: list[tuple[str, str, tuple[_Key, ...]]] = []
     prefix = prefix_of(name)
-    for item in _listed(path):
+    for item in listed:
         base = item.name
         if base in passed:
             continue
@@ -108,7 +127,14 @@ def _entered(
             elif item.is_dir(follow_symlinks=False):
                 below.append((item.path, prefix + base, above))
             elif item.is_symlink():
-                found, key = _link(item, prefix + base, above)
+                try:
+                    found, key = _link(item, prefix + base, above)
+                except SourceFault:
+                    if not (unjudged(prefix + base) or unjudged(f"{prefix}{base}/")):
+                        raise
+                    text = os.readlink(item.path)
+                    found = Found(prefix + base, item.path, 0, 0, False, text, "", "dangling")
+                    key = None
                 others.append(found)
                 if key is not None:
                     below.append((item.path, prefix + base, (*above, key)))
@@ -138,7 +164,7 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as scan:
             return sorted(scan, key=attrgetter("name"))
     except OSError as error:
-        raise SourceFault(f"cannot list `{folder}`: {error.strerror}") from error
+        raise SourceFault(f"cannot list `{folder}`: {error.strerror}", hint=OR_LEAVE_OUT) from error
 
 
 def _link(
@@ -150,7 +176,8 @@ def _link(
         status = os.stat(item.path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise SourceFault(f"`{item.path}` is a link that leads back to itself") from None
+            words = f"`{item.path}` is a link that leads back to itself"
+            raise SourceFault(words, hint=OR_LEAVE_OUT) from None
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise
         real = os.path.realpath(item.path)
@@ -161,7 +188,8 @@ def _link(
         return _found(name, real, status, text, real, kind), None
     key = (status.st_dev, status.st_ino)
     if key in above or (os.path.dirname(item.path) + "/").startswith(real + "/"):
-        raise SourceFault(f"`{item.path}` is a link to a directory above it, `{real}`")
+        words = f"`{item.path}` is a link to a directory above it, `{real}`"
+        raise SourceFault(words, hint=OR_LEAVE_OUT)
     return FoundDirectoryLink(name, real), key
 
 
