@@ -706,14 +706,17 @@ def test_every_backend_becomes_real_files(
 ) -> None:
     """What uv installed editable works from real files, with data, script and version.
 
-    Neither the project nor the interpreter is changed by it.
+    Neither the project nor the interpreter is changed by it, and nothing stays in TMPDIR.
     """
     project = write(tmp_path / "my project", project_files(backend))
     environment = sync(project, base, git=backend in DYNAMIC)
     before = tree_hash(project), tree_hash(base)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (done,) = resolved(environment, mode, tmp_path / "scratch")
     assert (tree_hash(project), tree_hash(base)) == before
+    assert os.listdir(tmp_path / "tmp") == []
     version = "3.4" if backend in DYNAMIC else "1.2"
     assert (done.editable.name, done.editable.version) == ("shop", version)
     assert done.editable.form.value == ("built" if mode is EditableMode.BUILD else "copied")

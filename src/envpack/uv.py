@@ -162,6 +162,9 @@ class Uv(NamedTuple):
         args += ["--offline"] if offline else []
         flags = f"-g0 -ffile-prefix-map={shlex.quote(source)}=."
         env = {**env, **{name: _appended(name, flags) for name in ("CFLAGS", "CXXFLAGS")}}
+        # uv leaves the lock of each source there, and some backends what they were killed at.
+        env["TMPDIR"] = os.path.join(out, "tmp")
+        os.makedirs(env["TMPDIR"], exist_ok=True)
         self.run(f"build `{os.path.basename(source)}`", [*args, source], env, umask=BUILDS)
         wheels = sorted(name for name in os.listdir(out) if name.endswith(".whl"))
         if len(wheels) != 1:
