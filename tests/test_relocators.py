@@ -95,6 +95,10 @@ contents = st.one_of(
     name="bin/python3.12-config",
     data=b'#!/bin/sh\nprefix_real=$(installed_prefix\n"exec" "$(dirname $0)/python3" "/py/x"',
 )
+@example(
+    name="bin/python3.12-config",
+    data=b"/home/me/.venv/home/me/a b/.venv/libprefix_real=$(installed_prefix",
+)
 def test_edits_are_sound_and_final(relocator: Relocator, name: str, data: bytes) -> None:
     """In bounds, disjoint, with a known reason; and the edited file yields no further edit."""
     if not relocator.claims(name, data[:4096]):

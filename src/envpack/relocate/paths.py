@@ -11,8 +11,9 @@ from functools import lru_cache
 from envpack.model import Move
 
 # `-I/prefix/include` starts a path although a letter stands before it; `/usr/bin/install` does not
-# contain the path `/install`. What follows must not make the last component longer.
-_BEFORE = rb"(?:(?<![\w.~/])|(?<=[\s\"'=,:]-[ILRF])|(?<=^-[ILRF])|(?<=file://)|(?<=[\s\"'=,:]\.)|(?<=^\.))"
+# contain the path `/install`, nor does `${x}/install`. What follows must not make the last
+# component longer.
+_BEFORE = rb"(?:(?<![\w.~/}])|(?<=[\s\"'=,:]-[ILRF])|(?<=^-[ILRF])|(?<=file://)|(?<=[\s\"'=,:]\.)|(?<=^\.))"
 _AFTER = rb"(?![\w+~-]|\.\w)"
 
 
