@@ -138,7 +138,10 @@ def _read(environment: Environment, dist: Distribution, alone: set[str]) -> Inst
         total.update(place.encode() + b"\0" + hashlib.sha256(data).digest())
         executable = bool(os.stat(path).st_mode & 0o100)
         head = python_header(name, data[:_HEAD], moves) if ".data/scripts/" in place else None
-        parts[place] = Part(place, path, executable, *(head or ()))
+        if head is None or head.env or len(head.words) > 1:  # no `#!python` says so much
+            parts[place] = Part(place, path, executable)
+        else:
+            parts[place] = Part(place, path, executable, head.stop, "".join(head.words))
     wheel = fields(_bytes(os.path.join(site, dist.info, "WHEEL")) or b"")
     return Installed(
         name=dist.name,
