@@ -145,8 +145,8 @@ def bundle(
             listener.say("Fetching repositories")
             tree.add_git(locked.pylock.packages, scratch)
         tree.settle(scratch)
-        listener.say("Writing the bundle")
         entries = tree.entries()
+        listener.say("Writing the bundle")
         with written_aside(output, kind, force=force) as temporary, Pool(jobs) as pool:
             _write(temporary, kind, tree, entries, mtime, pool, run=output.endswith(RUN))
         warnings = (*done.warnings, *tree.warnings, *sources.warnings)

@@ -264,15 +264,12 @@ class Client:
         blind = self._network.trusts_blindly(url)
         with self._lock:
             if (proxy, blind) not in self._managers:
-                self._managers[proxy, blind] = self._new_manager(proxy, blind=blind)
+                manager = self._new_manager(proxy, blind=blind)
+                manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+                self._managers[proxy, blind] = manager
             return self._managers[proxy, blind]
 
     def _new_manager(self, proxy: str | None, *, blind: bool) -> urllib3.PoolManager:
-        manager = self._plain_manager(proxy, blind=blind)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager
-
-    def _plain_manager(self, proxy: str | None, *, blind: bool) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 64, "maxsize": self._connections}
         if blind:
             urllib3.disable_warnings(wrong.InsecureRequestWarning)  # it is what was asked for

@@ -89,7 +89,7 @@ def split_as_env(text: str) -> list[str] | None:
             if escaped == "c" and quote != '"':
                 break
             if escaped == "_" and not quote:
-                words, word = ([*words, word], None) if word is not None else (words, None)
+                words, word = _ended(words, word), None
                 continue
             char = " " if escaped == "_" else _ESCAPED.get(escaped, escaped)
             if not escaped or escaped not in {*_SAME, *_ESCAPED, "_"}:
@@ -103,11 +103,14 @@ def split_as_env(text: str) -> list[str] | None:
             quote, word = char, word or ""
             continue
         elif char in _WHITE and not quote:
-            words, word = ([*words, word], None) if word is not None else (words, None)
+            words, word = _ended(words, word), None
             continue
         elif char == "#" and word is None:
             break
         word = (word or "") + char
-    if quote:
-        return None
-    return [*words, word] if word is not None else words
+    return None if quote else _ended(words, word)
+
+
+def _ended(words: list[str], word: str | None) -> list[str]:
+    """Return words and the one that ends here, if one has begun."""
+    return words if word is None else [*words, word]
