@@ -301,6 +301,20 @@ def test_killed_at_any_point(bundled: Path, tmp_path: Path) -> None:
     assert uv(there, "run", "--locked", "main.py") == "plum\n"
 
 
+@pytest.mark.parametrize("left", ["CACHEDIR.TAG", "bin/activate", "pyvenv.cfg"])
+def test_half_an_environment_of_a_killed_run(bundled: Path, tmp_path: Path, left: str) -> None:
+    """uv writes pyvenv.cfg late, and clears no folder without; here it is made anew."""
+    there = tmp_path / "there"
+    assert run(["unbundle", str(bundled), str(there)]) == 0
+    shutil.rmtree(there / ".venv")
+    torn = there / ".venv.part" / left
+    torn.parent.mkdir(parents=True)
+    torn.write_text("", encoding="utf-8")
+    assert run(["unbundle", str(bundled), str(there)]) == 0
+    assert not (there / ".venv.part").exists()
+    assert uv(there, "run", "--locked", "main.py") == "plum\n"
+
+
 @pytest.mark.parametrize("suffix", ["run", "tar.zst"])
 @pytest.mark.parametrize("data", [b"print('plug')\n", b"print('plum')\n#", b"", None])
 def test_sources_that_change_meanwhile(

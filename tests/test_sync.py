@@ -13,7 +13,7 @@ import pytest
 from envpack import syncing
 from envpack.bundled.marking import write_marks
 from envpack.downloading import download
-from envpack.errors import ProjectFault
+from envpack.errors import EnvpackError, ProjectFault
 from envpack.lock import Scope
 from envpack.syncing import TamperedError, sync
 from envpack.uv import Uv
@@ -115,6 +115,21 @@ def test_again(far: Far) -> None:
     shutil.rmtree(far.project / ".venv")
     sync(far.folder, project=far.project)
     assert far.uv("run", "--offline", "python", "-c", IMPORTS).returncode == 0
+
+
+@pytest.mark.parametrize("left", ["bin/activate.csh", "lib", "mine.txt", "bin/tool"])
+def test_half_an_environment(far: Far, left: str) -> None:
+    """What a killed run left is made anew, and a folder that holds anything else stays."""
+    torn = far.project / ".venv"
+    (torn / "bin").mkdir(parents=True)
+    (torn / "CACHEDIR.TAG").write_text("", encoding="utf-8")
+    (torn / left).write_text("x", encoding="utf-8")
+    if left in {"mine.txt", "bin/tool"}:
+        with pytest.raises(EnvpackError, match="not a virtual environment"):
+            sync(far.folder, project=far.project)
+        assert (torn / left).read_text(encoding="utf-8") == "x"
+    else:
+        assert sync(far.folder, project=far.project).packages == 4
 
 
 def test_tampered(far: Far) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -202,6 +203,7 @@ class _Sync:
                 return
         self.listener.say(f"Creating {place}")
         args = ["venv", "--quiet", "--offline", "--relocatable", "--clear"]
+        args += ["--force"] if _is_begun(place) else []
         args += ["--project", self.lock.project]
         args += ["--python", request] if request else []
         self.uv.run(f"create `{place}`", [*args, place])
@@ -287,6 +289,22 @@ def _files(listed: Iterable[Listed]) -> Iterable[Stored]:
 
 def _below(file: Stored, folder: str) -> Stored:
     return replace(file, path=posixpath.join(folder.replace(os.sep, "/"), file.path))
+
+
+_FIRST = re.compile(r"\.gitignore|\.lock|CACHEDIR\.TAG|bin(/(de)?activate.*|/python.*)?|lib(64)?")
+
+
+def _is_begun(place: str) -> bool:
+    """Say whether a folder holds what `uv venv` writes first, and nothing else.
+
+    It is what a run leaves that was killed; uv itself clears no folder without pyvenv.cfg.
+    """
+    names = [
+        posixpath.join(os.path.relpath(folder, place), name).removeprefix("./")
+        for folder, folders, files in os.walk(place)
+        for name in (*folders, *files)
+    ]
+    return "CACHEDIR.TAG" in names and all(_FIRST.fullmatch(name) for name in names)
 
 
 def _site_packages(place: str) -> str:

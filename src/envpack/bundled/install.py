@@ -234,9 +234,9 @@ class Installer:
             self.run(what, words, UV_PYTHON_CACHE_DIR=scratch, **environ)
 
     def environment(self) -> None:
-        """Make the environment anew: a run that was killed may have left one that lacks files."""
-        wanted = self.target["python"]
-        words = ["venv", "--quiet", "--offline", "--relocatable", "--clear", "--python", wanted]
+        """Make the environment anew: of what a killed run left uv clears only what it knows."""
+        remove(self.venv)
+        words = ["venv", "--quiet", "--offline", "--relocatable", "--python", self.target["python"]]
         words += ["--prompt", self.manifest["project"]]
         self.run(f"create `{self.venv}`", [*words, "--project", self.project, self.venv])
 
