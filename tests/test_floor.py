@@ -44,10 +44,12 @@ def elf(
     extra: Sequence[tuple[int, int]] = (),
     spare: int = 0,
     note: bool = False,
+    loader: bytes = b"",
 ) -> bytes:
     """Build the least that a loader reads, with DT_VERNEED: no code, no sections.
 
-    `extra` are further dynamic entries, `spare` the DT_NULLs behind the last one.
+    `extra` are further dynamic entries, `spare` the DT_NULLs behind the last one. `loader` is all
+    of PT_INTERP, the NUL included.
     """
     word = "Q" if wide else "I"
     base = 0x10000
@@ -71,7 +73,7 @@ def elf(
             flags = 2 if text in weak else 0
             needs += struct.pack(order + "IHHII", 0, flags, 2 + index, name(text), following)
     header, segment, symbol, entry = (64, 56, 24, 16) if wide else (52, 32, 16, 8)
-    count = 3 if note else 2
+    count = 2 + bool(note) + bool(loader)
     symbols_at = header + count * segment
     needs_at = symbols_at + symbol
     strings_at = needs_at + len(needs)
@@ -81,7 +83,9 @@ def elf(
         entries += [(0x6FFFFFFE, base + needs_at), (0x6FFFFFFF, len(libraries))]
     entries += [*extra, *[(0, 0)] * (1 + spare)]
     size = dynamic_at + len(entries) * entry
-    segments = [(1, 0, size), (2, dynamic_at, len(entries) * entry), (4, 0, 4)][:count]
+    segments = [(1, 0, size), (2, dynamic_at, len(entries) * entry)]
+    segments += [(4, 0, 4)] if note else []
+    segments[:0] = [(3, size, len(loader))] if loader else []
     out = b"\x7fELF" + bytes((2 if wide else 1, 1 if order == "<" else 2, 1)).ljust(12, b"\0")
     out += struct.pack(order + "HHI" + 3 * word + "I", 3, machine, 1, 0, header, 0, 0)
     out += struct.pack(order + "6H", header, segment, count, 0, 0, 0)
@@ -94,7 +98,7 @@ def elf(
         )
     out += bytes(symbol) + needs + strings
     out = out.ljust(dynamic_at, b"\0")
-    return out + b"".join(struct.pack(order + 2 * word, *pair) for pair in entries)
+    return out + b"".join(struct.pack(order + 2 * word, *pair) for pair in entries) + loader
 
 
 class Counting:

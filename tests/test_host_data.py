@@ -208,7 +208,7 @@ def carrying(
         found.append(Licence(soname, package, path))
     carried = [(f"lib/{name}", str(write(tmp_path / "usr" / name, elf()))) for name in licences]
     native = Native(carried=tuple(sorted(carried)), licences=tuple(found))
-    monkeypatch.setattr(carry, "resolve", lambda *_: native)
+    monkeypatch.setattr(carry, "resolve", lambda *_, **__: native)
     return make_environment(tmp_path / "made up")
 
 

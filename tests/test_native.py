@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envpack.errors import SourceFault
+from envpack.ld_so import DamagedCache, Loader, read_cache
 from envpack.libraries import Need
 from envpack.model import Edit, Move
 from envpack.native import Native, Rival, Want, resolve
@@ -26,18 +27,15 @@ from envpack.native_host import (
     GROUPS,
     BundleLibs,
     Companion,
-    DamagedCache,
-    Loader,
     companions,
     group_of,
     licences,
-    read_cache,
     stays,
     stem_of,
 )
 from envpack.reading import spliced
 from envpack.relocate.elf import ElfRelocator
-from envpack.relocate.elf_add import edits_with, with_rpath
+from envpack.relocate.elf_add import NoRoom, edits_with, with_rpath
 from tests.judges import lief
 from tests.test_floor import FIXTURES, NAMES, Counting, elf
 
@@ -321,12 +319,12 @@ def test_modes(machine: Machine) -> None:
     machine.library("libx.so.1", elf())
     auto, everything, nothing = (machine.resolve(mode) for mode in (AUTO, ALL, NONE))
     assert [name for name, _ in auto.carried] == ["lib/libx.so.1"]
-    assert Want("libstdc++.so.6", f"{SITE}/x.so") in auto.host
+    assert auto.lacking == (Want("libstdc++.so.6", f"{SITE}/x.so"),)
     assert carried(everything) == ["lib/libstdc++.so.6", "lib/libx.so.1"]
     assert nothing.carried == ()
     assert nothing.rpaths == {}
-    assert nothing.lacking == (Want("libx.so.1", f"{SITE}/x.so"),)
-    assert Want("libstdc++.so.6", f"{SITE}/x.so") in nothing.host
+    wanted = ("libstdc++.so.6", "libx.so.1")
+    assert nothing.lacking == tuple(Want(soname, f"{SITE}/x.so") for soname in wanted)
 
 
 def test_all_brings_what_the_c_library_opens(machine: Machine) -> None:
@@ -494,6 +492,103 @@ def test_order_of_the_search(machine: Machine) -> None:
     assert machine.resolve(folders=folders).carried == (("lib/libx.so.1", last),)
 
 
+def test_ld_library_path_of_the_packing_process(machine: Machine) -> None:
+    """It comes behind the archive's own and DT_RPATH, and before DT_RUNPATH and the cache."""
+    folders = {name: str(machine.root / name) for name in ("run", "own", "told")}
+    for folder in folders.values():
+        machine.library("libx.so.1", elf(), folder, cached=False)
+    machine.library("libx.so.1", elf())
+    told = Loader(machine.cache, (), (folders["told"],))
+
+    def carried_for(data: bytes) -> str:
+        files = [*machine.files, (f"{SITE}/a.so", machine.write(str(machine.root / "a"), data))]
+        found = resolve(files, (Move(str(machine.prefix), ""),), AUTO, loader=told)
+        return found.carried[0][1].split("/")[-2]
+
+    assert carried_for(elf(["libx.so.1"])) == "told"
+    assert carried_for(elf(["libx.so.1"], runpath=folders["run"])) == "told"
+    assert carried_for(elf(["libx.so.1"], rpath=folders["own"])) == "own"
+    absolute = f"{folders['run']}/libx.so.1"
+    assert carried_for(elf([absolute])) == "run"
+
+
+def test_ld_library_path_into_the_archive(machine: Machine) -> None:
+    """A library of the environment that only the variable leads to is found there without it."""
+    machine.inside("opt/lib/libx.so.1", elf())
+    machine.inside(f"{SITE}/a.so", elf(["libx.so.1"]))
+    told = Loader({}, (), (str(machine.prefix / "opt/lib"),))
+    found = resolve(machine.files, (Move(str(machine.prefix), ""),), AUTO, loader=told)
+    assert (found.missing, found.carried) == ((), ())
+    assert found.rpaths[f"{SITE}/a.so"] == ("$ORIGIN/../../../opt/lib",)
+
+
+def test_what_ld_library_path_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Colons and semicolons part folders; what means the current folder is passed over."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/a/lib:;/b:lib:.:")
+    assert Loader.here(str(tmp_path / "none")).told == ("/a/lib", "/b")
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert Loader.here(str(tmp_path / "none")).told == ()
+
+
+def test_a_folder_that_is_no_longer_needed_is_dropped(machine: Machine) -> None:
+    """A library is carried from it, or it had the C library; what it may have else stays."""
+    site = str(machine.root / "apps/lib")
+    machine.library("libx.so.1", elf(), site, cached=False)
+    nix = str(machine.root / "nix/lib")
+    machine.library("libc.so.6", elf(soname="libc.so.6"), nix, cached=False)
+    machine.library("libstdc++.so.6", elf(), str(machine.root / "gcc"), cached=False)
+    search = f"$ORIGIN/x:{site}:{nix}:{machine.root}/gcc:/gone:/usr/lib64/x:/lib"
+    machine.inside(
+        f"{SITE}/a.so", elf(["libx.so.1", "libc.so.6", "libstdc++.so.6"], runpath=search)
+    )
+    machine.inside(f"{SITE}/b.so", elf(["libx.so.1"], rpath=site))
+    found = machine.resolve()
+    assert found.dropped == {f"{SITE}/a.so": (site, nix), f"{SITE}/b.so": (site,)}
+    assert found.foreign == (
+        (f"{SITE}/a.so", f"{machine.root}/gcc"),
+        (f"{SITE}/a.so", "/gone"),
+    )
+    assert found.rpaths[f"{SITE}/b.so"] == ("$ORIGIN/../..",)
+    nothing = machine.resolve(NONE)
+    assert nothing.dropped == {f"{SITE}/a.so": (nix,)}
+    assert (f"{SITE}/b.so", site) in nothing.foreign
+
+
+def test_only_what_the_interpreter_wants_alone_can_stay(machine: Machine) -> None:
+    """Of libraries that raise the floor; what a package wants comes, whoever else wants it."""
+    new = {"libc.so.6": ["GLIBC_2.40"]}
+    old = {"libc.so.6": ["GLIBC_2.17"]}
+    machine.inside(f"{DYNLOAD}/_a.so", elf(["libnew.so.1", "libold.so.1", "libboth.so.1"]))
+    machine.inside(f"{DYNLOAD}/_b.so", elf(["libover.so.1", "libc.so.6"], versions=old))
+    machine.inside(f"{SITE}/p.so", elf(["libboth.so.1"]))
+    machine.library("libnew.so.1", elf(["libc.so.6"], versions=new))
+    machine.library("libboth.so.1", elf(["libunder.so.1", "libc.so.6"], versions=old))
+    machine.library("libunder.so.1", elf(["libc.so.6"], versions=old))
+    machine.library("libold.so.1", elf(["libc.so.6"], versions=old))
+    machine.library("libover.so.1", elf(["libnew.so.1"]))
+
+    def found(mode: BundleLibs = AUTO) -> Native:
+        loader = Loader(machine.cache, ())
+        moves = (Move(str(machine.prefix), ""),)
+        spares = lambda name: not name.startswith(SITE)  # noqa: E731 - one line of a test
+        return resolve(machine.files, moves, mode, loader=loader, spares=spares)
+
+    assert carried(found()) == ["lib/libboth.so.1", "lib/libold.so.1", "lib/libunder.so.1"]
+    assert found().lacking == (
+        Want("libnew.so.1", f"{DYNLOAD}/_a.so"),
+        Want("libover.so.1", f"{DYNLOAD}/_b.so"),
+    )
+    assert found().floor.glibc == Need("2.17", f"{DYNLOAD}/_b.so")
+    machine.inside(f"{SITE}/q.so", elf(["libnew.so.1"]))
+    assert carried(found()) == sorted(
+        f"lib/{name}"
+        for name in machine.cache
+        if "lib" in name and name not in {"libc.so.6", "libgcc_s.so.1"}
+    )
+    assert found().floor.glibc == found().raised == Need("2.40", "lib/libnew.so.1")
+    assert found().wanters["lib/libnew.so.1"] == f"{SITE}/q.so"
+
+
 def test_rpath_is_handed_down_and_runpath_is_not(machine: Machine) -> None:
     """DT_RPATH of a library counts for what its needs need; DT_RUNPATH for its own needs alone."""
     opt = str(machine.root / "opt")
@@ -553,6 +648,7 @@ def test_the_floor_is_that_of_files_and_carried_libraries(machine: Machine) -> N
     assert auto.glibc is not None
     assert auto.glibc == Need("2.36", "lib/libx.so.1")
     assert machine.resolve().own_floor.glibc == Need("2.17", f"{SITE}/a.so")
+    assert machine.resolve().raised == Need("2.36", "lib/libx.so.1")
     assert auto.glibcxx is not None
     assert everything.glibcxx is None
 
@@ -669,8 +765,14 @@ def test_a_path_is_added_to_a_file_without_one(wide: bool, order: str, room: str
 
 def test_no_room_at_all_is_left_alone() -> None:
     """Without an entry or a program header to give away nothing changes; python's path helps."""
-    assert with_rpath(elf(["libc.so.6"], note=True), ("$ORIGIN",)) == ()
-    assert with_rpath(elf(["libc.so.6"], spare=3), ("$ORIGIN",)) == ()
+    for data in (elf(["libc.so.6"], note=True), elf(["libc.so.6"], spare=3)):
+        for name, alone in (("lib/x.so", False), ("bin/tool", True)):
+            with pytest.raises(NoRoom) as caught:
+                edits_with(name, data, (), ("$ORIGIN",))
+            assert caught.value.alone == alone
+    with pytest.raises(NoRoom) as caught:
+        edits_with("lib/x.so", elf(runpath="/x"), (), ("$ORIGIN",))
+    assert caught.value.alone
     assert with_rpath(b"text", ("$ORIGIN",)) == ()
 
 
@@ -748,7 +850,11 @@ def test_damage_is_harmless(name: str, changes: list[tuple[int, bytes]]) -> None
 def check_sound(data: bytes) -> None:
     """Check that edits are in order, within the file, and keep its size but for its end."""
     done = 0
-    for edit in with_rpath(Counting(data), ("$ORIGIN", "$ORIGIN/../lib")):
+    try:
+        edits = with_rpath(Counting(data), ("$ORIGIN", "$ORIGIN/../lib"))
+    except NoRoom:
+        return
+    for edit in edits:
         assert done <= edit.start <= edit.stop <= len(data)
         if edit.start != len(data):
             assert len(edit.data) == edit.stop - edit.start
@@ -836,7 +942,8 @@ def test_a_real_interpreter_uses_what_it_carries(tmp_path: Path) -> None:
     files += [(name, str(source / name)) for name in (libpython, *sorted(names))]
     moves = (Move(str(source), ""),)
     found = resolve(files, moves, ALL)
-    assert found.missing == found.lacking == ()
+    assert found.missing == ()
+    assert {group.name for w in found.lacking if (group := group_of(w.soname))} <= {"desktop"}
     sonames = {name for name, _ in found.carried}
     assert {"lib/libssl.so.3", "lib/libz.so.1", "lib/libgcc_s.so.1"} <= sonames
     assert found.floor.glibc is not None

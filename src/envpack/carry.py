@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from envpack.draft import INTERPRETER, REST, Draft
 from envpack.entries import disk_at
 from envpack.environment import Environment
+from envpack.errors import SourceFault
 from envpack.floor import in_words
 from envpack.host_data import Store, certificates, compiled_places, start_entries
 from envpack.host_start import BUNDLE, TERMINFO
@@ -18,6 +19,7 @@ from envpack.native_host import BundleLibs, Licence, common_licences
 
 LICENCES = "share/licenses"
 
+_PYTHON = "bin/python"
 _HERE = "this machine's libraries"
 
 
@@ -30,14 +32,17 @@ def add_libraries(
 ) -> tuple[Libraries, tuple[str, ...]]:
     """Enter what of this machine the archive must bring; return what it is, and warnings.
 
-    A Python that uv manages was built to run on old machines. What `auto` would carry for it is
-    left to the host if it was built for newer ones: it would keep the archive off the others.
+    A Python that uv manages was built to run on old machines. What `auto` would carry for it alone
+    is left to the host if it was built for newer ones: it would keep the archive off the others.
+    What a package wants comes along whatever it asks for: the package is of no use without it.
+    Raises SourceFault if python itself cannot start anywhere else.
     """
-    files = sorted(draft.natives(), key=lambda pair: (pair[0] != "bin/python", pair[0]))
-    native = resolve(files, moves, bundle)
-    raised = native.floor.glibc != native.own_floor.glibc
-    if bundle is BundleLibs.AUTO and environment.interpreter.managed and raised:
-        native = resolve(files, moves, BundleLibs.NONE)
+    files = sorted(draft.natives(), key=lambda pair: (pair[0] != _PYTHON, pair[0]))
+    if bundle is BundleLibs.AUTO and environment.interpreter.managed:
+        native = resolve(files, moves, bundle, spares=lambda name: draft.place(name) == INTERPRETER)
+    else:
+        native = resolve(files, moves, bundle)
+    _check_starts(native)
     for name, path in (*native.carried, *native.companions):
         content, executable = disk_at(path)
         draft.add(Entry(name, content, executable), INTERPRETER, _HERE)
@@ -49,16 +54,42 @@ def add_libraries(
     libraries = Libraries(
         carried=tuple(name for name, _ in native.carried),
         missing=tuple(Wish(*want) for want in native.missing),
-        host=tuple(Wish(*want) for want in (*native.lacking, *native.host)),
+        host=tuple(Wish(*want) for want in native.host),
+        lacking=tuple(Wish(*want) for want in native.lacking),
         rpaths=native.rpaths,
+        dropped=native.dropped,
         bare=native.bare,
+        foreign=(*native.foreign, *native.loaders),
         floor=in_words(native.floor),
+        raised=_raised(native),
         glibc=native.floor.glibc,
         glibcxx=native.floor.glibcxx,
         licences=tuple(_add_licences(draft, _licences(native, store))),
         certificates=Certificates(BUNDLE, store.source, store.count) if store else None,
     )
     return libraries, warnings
+
+
+def _check_starts(native: Native) -> None:
+    """Raise SourceFault if python names a loader of this machine, and there is no room to mend it.
+
+    The kernel says of such a program that there is no file of its name.
+    """
+    loader = next((text for file, text in native.loaders if file == _PYTHON), None)
+    if loader is not None:
+        raise SourceFault(
+            f"`{_PYTHON}` is started by `{loader}`, which no other machine has",
+            hint="give a Python that is started by the system's own loader with --python",
+        )
+
+
+def _raised(native: Native) -> str:
+    """Say which carried library made the floor what it is, "" if none did."""
+    need, own = native.raised, native.own_floor.glibc
+    if need is None:
+        return ""
+    least = f"{own.version} would do without it" if own else "nothing else asks for any"
+    return f"to glibc {need.version} by {need.file}, for {native.wanters[need.file]}: {least}"
 
 
 def _add_host_data(
@@ -72,7 +103,7 @@ def _add_host_data(
 
     A Python that is not in the archive has its own.
     """
-    if "bin/python" not in dict(files):
+    if _PYTHON not in dict(files):
         return None, ()
     places = compiled_places(files, needles)
     terminals = draft.has_any_below(TERMINFO)

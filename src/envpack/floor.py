@@ -7,6 +7,7 @@ musl has no versions, so its files have no floor.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -25,9 +26,11 @@ from envpack.relocate._elf_read import (
     Elf,
     read,
 )
+from envpack.relocate.elf_loader import foreign_loader
 
 PRIVATE = "GLIBC_PRIVATE"
 
+_BLOCK = 64 * 1024
 _NUMBERED = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d{1,9}(?:\.\d{1,9})*)")
 _MARK = re.compile(r"GLIBC_ABI_\w+")
 # A mark is an ability of the loader. Distributions carry newer ones back to older releases (Debian
@@ -124,6 +127,7 @@ class Wanted(NamedTuple):
 
     `versions` is by library. `search` is the path the loader follows, `runpath` whether it is
     DT_RUNPATH. `kind` tells class, byte order and machine: only files of one kind load each other.
+    `loader` is what a program will still be started by, if that is not its platform's own.
     """
 
     kind: bytes = b""
@@ -132,6 +136,7 @@ class Wanted(NamedTuple):
     search: tuple[str, ...] = ()
     runpath: bool = False
     versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    loader: str = ""
 
 
 class Floor(NamedTuple):
@@ -181,7 +186,38 @@ def _wanted(elf: Elf, head: bytes) -> Wanted:
         search=tuple(part for part in search[-1].split(":") if part),
         runpath=runpath,
         versions=MappingProxyType(versions),
+        loader=foreign_loader(elf).decode("utf-8", "surrogateescape"),
     )
+
+
+class _File:
+    """A View of an open file that keeps its beginning, where most of what is asked for is."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._head = os.pread(descriptor, 64, 0)
+        self._size = 0
+        if self._head[:4] == b"\x7fELF":
+            self._head += os.pread(descriptor, _BLOCK, 64)
+            self._size = os.fstat(descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice, /) -> bytes:
+        start, stop, _ = where.indices(self._size)
+        if stop <= len(self._head):
+            return self._head[start:stop]
+        return os.pread(self._descriptor, max(0, stop - start), start)
+
+
+def wanted_by(path: str) -> Wanted:
+    """Return what the file at `path` wants of the loader. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return wanted(_File(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def collect(found: Iterable[tuple[str, Wanted]]) -> Floor:

@@ -46,19 +46,25 @@ class Libraries(NamedTuple):
     """What becomes of the shared libraries that the files of an archive want.
 
     `carried` are names in the archive of libraries of this machine; `missing` were found nowhere;
-    `host` must be there on the other machine. `rpaths` are directories to put on the DT_RPATH of
-    files by name, and `bare` absolute library names that lose their directories. `floor` says in
-    sentences what the other machine must have at least, `glibc` and `glibcxx` as versions.
-    `licences` has all that is carried.
+    `host` has every machine of the kind, and `lacking` must be there though not every one has it.
+    `rpaths` are directories to put on the DT_RPATH of files by name, `dropped` directories to take
+    off it, and `bare` absolute library names that lose their directories. `foreign` pairs files
+    with folders and loaders of this machine that they will still name. `floor` says in sentences
+    what the other machine must have at least, `glibc` and `glibcxx` as versions; `raised` says
+    what made it so high, if that is carried. `licences` has all that is carried.
     """
 
     carried: tuple[str, ...] = ()
     missing: tuple[Wish, ...] = ()
     host: tuple[Wish, ...] = ()
+    lacking: tuple[Wish, ...] = ()
     rpaths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    dropped: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     bare: frozenset[str] = frozenset()
+    foreign: tuple[tuple[str, str], ...] = ()
     floor: tuple[str, ...] = ()
     glibc: Need | None = None
+    raised: str = ""
     glibcxx: Need | None = None
     licences: tuple[Licensed, ...] = ()
     certificates: Certificates | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from envpack.interpreter import Interpreter
-from envpack.libraries import Libraries, Need
+from envpack.libraries import Libraries, Need, Wish
 from envpack.model import Digest, Editable, Head, LeftOut, Package
 
 NAME = "share/envpack/manifest.json"
@@ -69,9 +69,11 @@ def describe_libraries(libraries: Libraries) -> dict[str, Any]:
         "floor": list(libraries.floor),
         "glibc": _describe_need(libraries.glibc),
         "glibcxx": _describe_need(libraries.glibcxx),
+        "raised": libraries.raised or None,
         "carried": list(libraries.carried),
-        "host": [{"soname": wish.soname, "file": wish.file} for wish in libraries.host],
-        "missing": [{"soname": wish.soname, "file": wish.file} for wish in libraries.missing],
+        "host": _describe_wishes((*libraries.lacking, *libraries.host)),
+        "lacking": _describe_wishes(libraries.lacking),
+        "missing": _describe_wishes(libraries.missing),
         "licences": [
             {"file": one.file, "package": one.package or None, "licence": one.licence or None}
             for one in libraries.licences
@@ -83,6 +85,10 @@ def describe_libraries(libraries: Libraries) -> dict[str, Any]:
             "count": certificates.count,
         },
     }
+
+
+def _describe_wishes(wishes: Iterable[Wish]) -> list[dict[str, str]]:
+    return [{"soname": wish.soname, "file": wish.file} for wish in wishes]
 
 
 def _describe_need(need: Need | None) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 
 from envpack.floor import exceeds
 from envpack.libraries import Libraries, Need
-from envpack.model import Format, Plan
+from envpack.model import Format, Leak, Plan
 from envpack.presets import Host, Preset
 from envpack.select import Filter
 
@@ -36,6 +36,18 @@ def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
     return (
         f"names differ only by case, `{one}` and `{other}`{more}: unpacked on Windows or macOS one"
         " of each pair is lost",
+    )
+
+
+def unmoved(plan: Plan) -> tuple[Leak, ...]:
+    """Return the folders and loaders of this machine that native code of the archive will look for.
+
+    What is below a needle is found in the bytes.
+    """
+    return tuple(
+        Leak(name, path, 1)
+        for name, path in plan.libraries.foreign
+        if not any(f"{path}/".startswith(f"{needle}/") for needle in plan.needles)
     )
 
 

@@ -10,25 +10,25 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from envpack.floor import PRIVATE, Floor, Wanted, collect, wanted
+from envpack.floor import PRIVATE, Floor, Wanted, collect, exceeds
+from envpack.ld_so import Loader
+from envpack.libraries import Need
 from envpack.model import Move
 from envpack.native_host import (
-    LIB_NAMES,
     UNNAMED_NEEDS,
     BundleLibs,
     Licence,
-    Loader,
-    check_absent,
     companions,
     group_of,
     licences,
     stays,
 )
 from envpack.relocate.paths import place_of
+from envpack.search_path import Node, Search, is_foreign, step
 
 LIB = "lib"
 """The directory of carried libraries, beside libpython."""
@@ -36,15 +36,6 @@ LIB = "lib"
 _PYTHON = "bin/python"
 # The loader looks on their DT_RPATH for whatever they load, however indirectly.
 _HANDS_DOWN = re.compile(r"bin/python|lib/libpython3\.\d+[^/]*\.so\.[\d.]+")
-_BLOCK = 64 * 1024
-_PLATFORMS = {
-    62: "x86_64",
-    183: "aarch64",
-    22: "s390x",
-    243: "riscv64",
-    3: "i686",
-    21: "powerpc64le",
-}
 
 
 class Want(NamedTuple):
@@ -66,25 +57,33 @@ class Rival(NamedTuple):
 class Native(NamedTuple):
     """What becomes of the libraries that the files of an archive want.
 
-    `carried` and `companions` pair names in the archive with paths on this machine. `missing` was
-    found nowhere; `host` is what every machine of the kind has, by the table, each with the first
-    file that wants it; `lacking` is what a machine must have though not every one does, because
-    nothing is carried. `rpaths` says which directories must be on the DT_RPATH of which files, and
-    `bare` which absolute library names must lose their directories. `own_floor` is the floor
-    without the carried libraries, which may raise it; `elves` counts ELF files.
+    `carried` and `companions` pair names in the archive with paths on this machine; `wanters` has
+    the file that each of the carried is for. `missing` was found nowhere; `host` is what every
+    machine of the kind has, by the table, each with the first file that wants it; `lacking` is what
+    a machine must have though not every one does. `rpaths` says which directories must be on the
+    DT_RPATH of which files, `dropped` which they need no longer, and `bare` which absolute library
+    names must lose their directories. `foreign` pairs files with folders of this machine where they
+    will look for libraries, `loaders` with programs of this machine that are to start them.
+    `own_floor` is the floor without the carried libraries, `raised` the one that makes its glibc
+    higher; `elves` counts ELF files.
     """
 
     carried: tuple[tuple[str, str], ...] = ()
     companions: tuple[tuple[str, str], ...] = ()
+    wanters: Mapping[str, str] = MappingProxyType({})
     licences: tuple[Licence, ...] = ()
     missing: tuple[Want, ...] = ()
     host: tuple[Want, ...] = ()
     lacking: tuple[Want, ...] = ()
     rivals: tuple[Rival, ...] = ()
     rpaths: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    dropped: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     bare: frozenset[str] = frozenset()
+    foreign: tuple[tuple[str, str], ...] = ()
+    loaders: tuple[tuple[str, str], ...] = ()
     floor: Floor = Floor()
     own_floor: Floor = Floor()
+    raised: Need | None = None
     elves: int = 0
 
 
@@ -94,113 +93,145 @@ def resolve(
     mode: BundleLibs,
     *,
     loader: Loader | None = None,
+    spares: Callable[[str], bool] = lambda _: False,
 ) -> Native:
     """Decide over the libraries that `files`, pairs of name in the archive and path, want.
 
     What is no ELF file is passed over; the first of several that want the same is named, so give
     the interpreter first. `moves` are those of the plan, longest first. `loader` is this machine's
-    unless given.
+    unless given. A library that nobody wants but files which `spares` names stays on the host if
+    it would raise the floor.
     """
-    work = _Work(tuple(moves), mode, loader or Loader.here())
+    search = Search(tuple(moves), loader or Loader.here())
     for name, path in files:
-        work.names.add(name)
-        wants = work.wanted_at(path)
-        if wants.kind:
-            work.enter(_Node(name, path, wants))
+        search.enter(name, path)
+    work = _Work(search, mode)
+    work.follow()
+    if left := work.raising(spares):
+        work = _Work(search, mode, left)
+        work.follow()
     return work.done()
 
 
-class _Node(NamedTuple):
-    """A file of the archive; `folder` is where it was on this machine, for carried ones.
-
-    `chain` is where the files that load it look for what it needs itself, DT_RPATH being handed
-    down; `wants` is what it says to the loader.
-    """
-
-    name: str
-    path: str
-    wants: Wanted
-    folder: str = ""
-    chain: tuple[str, ...] = ()
-
-
 class _Work:
-    """The state of one resolution.
+    """The state of one resolution; what is in `left` is carried for nobody."""
 
-    A place is a directory: absolute on this machine, relative in the archive.
-    """
-
-    def __init__(self, moves: tuple[Move, ...], mode: BundleLibs, loader: Loader) -> None:
-        self.moves = moves
+    def __init__(
+        self, search: Search, mode: BundleLibs, left: frozenset[str] = frozenset()
+    ) -> None:
+        self.search = search
         self.mode = mode
-        self.loader = loader
-        self.names: set[str] = set()
-        self.nodes: dict[str, _Node] = {}
-        self.sonames: dict[str, list[str]] = {}
+        self.left = left
+        self.queue: list[Node] = []
         self.carried: dict[str, str] = {}
+        self.brought: dict[str, set[str]] = {}
         self.missing: dict[Want, None] = {}
         self.host: dict[str, str] = {}
         self.lacking: dict[str, str] = {}
         self.rivals: dict[Rival, None] = {}
         self.rpaths: dict[str, dict[str, None]] = {}
+        self.dropped: dict[str, dict[str, None]] = {}
         self.bare: set[str] = set()
         self.inside: dict[str, set[str]] = {}
-        self.places: dict[str, tuple[str, ...]] = {}
         self.handed = False
-        self.read: dict[str, Wanted] = {}
 
-    def enter(self, node: _Node) -> None:
-        self.nodes[node.name] = node
-        for soname in {posixpath.basename(node.name), node.wants.soname} - {""}:
-            self.sonames.setdefault(soname, []).append(node.name)
+    def follow(self) -> None:
+        """Settle what all files need, and what the libraries do that come in for them."""
+        own = self._own()
+        self.handed = bool(own)
+        below = (self.search.places(node) for node in own if not node.wants.runpath)
+        chain = tuple(dict.fromkeys(place for places in below for place in places))
+        self.queue = [node._replace(chain=chain) for node in self.search.nodes.values()]
+        for node in self.queue:  # carried libraries join it
+            for needed in (*node.wants.needed, *self._unnamed(node)):
+                self.queue += self._follow(node, needed)
+        for node in own if self.carried else ():
+            if node.name == _PYTHON or node.wants.runpath or _PYTHON not in self.search.nodes:
+                self.rpaths.setdefault(node.name, {})[step(node.name, LIB)] = None
 
-    def wanted_at(self, path: str) -> Wanted:
-        """Read a file once; one that is not there wants nothing. Raises SourceFault."""
-        if path not in self.read:
-            try:
-                self.read[path] = _read(path)
-            except OSError as error:
-                check_absent(error, path)
-                self.read[path] = Wanted()
-        return self.read[path]
+    def raising(self, spares: Callable[[str], bool]) -> frozenset[str]:
+        """Return the carried libraries that only spared files want, and that raise the floor."""
+        shared: set[str] = set()
+        ways = [n.name for n in self.queue if not n.folder and not spares(n.name)]
+        for name in ways:  # grows by what they bring in
+            more = self.brought.get(name, set()) - shared
+            shared |= more
+            ways += [f"{LIB}/{soname}" for soname in sorted(more)]
+        spared = {f"{LIB}/{soname}": soname for soname in self.carried if soname not in shared}
+        rest = collect((n.name, self._of_the_host(n)) for n in self.queue if n.name not in spared)
+        least = rest.glibc.version if rest.glibc else "0"
+        left: set[str] = set()
+        for node in self.queue if spared else ():
+            own = collect([(node.name, self._of_the_host(node))]).glibc
+            if node.name in spared and own is not None and exceeds(own, least):
+                left.add(spared[node.name])
+        while more := {
+            soname
+            for name, soname in spared.items()
+            if soname not in left and self.brought.get(name, set()) & left
+        }:
+            left |= more
+        return frozenset(left)
 
     def done(self) -> Native:
-        own = [node for name, node in self.nodes.items() if _HANDS_DOWN.fullmatch(name)]
-        self.handed = bool(own)
-        below = (self._places(node) for node in own if not node.wants.runpath)
-        chain = tuple(dict.fromkeys(place for places in below for place in places))
-        queue = [node._replace(chain=chain) for node in self.nodes.values()]
-        for node in queue:  # carried libraries join it
-            for needed in (*node.wants.needed, *self._unnamed(node)):
-                queue += self._follow(node, needed)
-        for node in own if self.carried else ():
-            if node.name == _PYTHON or node.wants.runpath or _PYTHON not in self.nodes:
-                self.rpaths.setdefault(node.name, {})[_step(node.name, LIB)] = None
+        """Return what was settled."""
         data = companions(self.carried)
-        floor = own_floor = collect((node.name, self._of_the_host(node)) for node in queue)
+        wanters: dict[str, str] = {}
+        for node in sorted(self.queue, key=lambda node: "/site-packages/" not in node.name):
+            for soname in sorted(self.brought.get(node.name, ())):
+                wanters.setdefault(f"{LIB}/{soname}", node.name)
+        floor = own_floor = collect((node.name, self._of_the_host(node)) for node in self.queue)
+        raised = None
         if self.carried:
-            own_floor = collect((n.name, self._of_the_host(n)) for n in queue if not n.folder)
+            own_floor = collect((n.name, self._of_the_host(n)) for n in self.queue if not n.folder)
+            raised = self._raised(own_floor, list(wanters))
         return Native(
             carried=tuple(sorted((f"{LIB}/{name}", path) for name, path in self.carried.items())),
-            companions=tuple(pair for pair in data if pair[0] not in self.names),
+            companions=tuple(pair for pair in data if pair[0] not in self.search.names),
+            wanters=MappingProxyType(wanters),
             licences=licences(self.carried) if self.carried else (),
             missing=tuple(self.missing),
             host=tuple(Want(*item) for item in sorted(self.host.items())),
             lacking=tuple(Want(*item) for item in sorted(self.lacking.items())),
             rivals=tuple(self.rivals),
             rpaths=MappingProxyType({name: tuple(dirs) for name, dirs in self.rpaths.items()}),
+            dropped=MappingProxyType({name: tuple(dirs) for name, dirs in self.dropped.items()}),
             bare=frozenset(self.bare),
+            foreign=tuple(self._foreign()),
+            loaders=tuple((n.name, n.wants.loader) for n in self.queue if n.wants.loader),
             floor=floor,
             own_floor=own_floor,
-            elves=len(queue),
+            raised=raised,
+            elves=len(self.queue),
         )
 
-    def _unnamed(self, node: _Node) -> tuple[str, ...]:
+    def _raised(self, own: Floor, carried: Sequence[str]) -> Need | None:
+        """Return what the newest of the carried libraries wants of glibc, if files want less."""
+        nodes = {node.name: node for node in self.queue if node.folder}
+        need = collect((name, self._of_the_host(nodes[name])) for name in carried).glibc
+        return need if need and exceeds(need, own.glibc.version if own.glibc else "0") else None
+
+    def _own(self) -> list[Node]:
+        return [node for name, node in self.search.nodes.items() if _HANDS_DOWN.fullmatch(name)]
+
+    def _foreign(self) -> Iterator[tuple[str, str]]:
+        """Yield each file with the folders of this machine that stay on its search path."""
+        for node in self.queue:
+            gone = self.dropped.get(node.name, ())
+            for part in dict.fromkeys(node.wants.search):
+                if (
+                    part not in gone
+                    and is_foreign(part)
+                    and place_of(part, self.search.moves) is None
+                ):
+                    yield node.name, part
+
+    def _unnamed(self, node: Node) -> tuple[str, ...]:
         """Return what the C library will open for python, which names it nowhere."""
         own = node.name == _PYTHON and "libc.so.6" in node.wants.needed
         return UNNAMED_NEEDS if own and self.mode is BundleLibs.ALL else ()
 
-    def _of_the_host(self, node: _Node) -> Wanted:
+    def _of_the_host(self, node: Node) -> Wanted:
         """Return what a file wants without the versions of libraries that the pack has."""
         inside = self.inside.get(node.name, set())
         versions = {k: v for k, v in node.wants.versions.items() if k not in inside}
@@ -208,64 +239,100 @@ class _Work:
 
     # ---- one need ----------------------------------------------------------------------------
 
-    def _follow(self, node: _Node, needed: str) -> list[_Node]:
+    def _follow(self, node: Node, needed: str) -> list[Node]:
         """Settle one need; return the library that comes into the pack for it, if one does."""
         soname = posixpath.basename(needed)
-        within, outside = self._on_the_path(node, needed)
+        within, outside = self.search.on_the_path(node, needed)
         if within is None and (outside is None or group_of(soname) is not None):
-            within = self._loaded_already(node, soname)
-        if within is not None:
+            within = self.search.loaded_already(node, soname)
+        told = None
+        if within is None and (outside is None or node.wants.runpath):
+            told, other = self.search.told(node, needed)
+            outside = other or outside
+        if within is not None or told is not None:
             self.inside.setdefault(node.name, set()).add(soname)
-            if node.folder:
-                self._point(node, posixpath.dirname(within))
-            return []
-        if soname.startswith("libpython") and _PYTHON not in self.nodes:
-            self.host.setdefault(soname, node.name)
+            if node.folder or told is not None:
+                self._point(node, posixpath.dirname(within or told or ""))
             return []
         if soname.startswith("libpython"):
-            self.missing[Want(soname, node.name)] = None
+            self._python(node, soname)
             return []
         if stays(soname, self.mode) and "/" not in needed:
-            self.host.setdefault(soname, node.name)
+            self._leave(node, soname, outside)
             return []
-        path = outside or self._elsewhere(node, needed)
+        path = outside or self.search.elsewhere(node, needed)
         if path is None:
             self._not_found(node, soname)
             return []
-        if any(PRIVATE in names for names in self.wanted_at(path).versions.values()):
-            self.host.setdefault(soname, node.name)
+        if any(PRIVATE in names for names in self.search.wanted_at(path).versions.values()):
+            self._leave(node, soname, outside, part_of_libc=True)
             return []
-        if self.mode is BundleLibs.NONE:
+        if self.mode is BundleLibs.NONE or soname in self.left:
             self.lacking.setdefault(soname, node.name)
             return []
         return self._carry(node, needed, soname, path)
 
-    def _not_found(self, node: _Node, soname: str) -> None:
+    def _python(self, node: Node, soname: str) -> None:
+        """Settle a libpython that is not in the archive: it is left out with all of Python."""
+        if _PYTHON in self.search.nodes:
+            self.missing[Want(soname, node.name)] = None
+        else:
+            self.host.setdefault(soname, node.name)
+
+    def _leave(
+        self, node: Node, soname: str, outside: str | None, *, part_of_libc: bool = False
+    ) -> None:
+        """Leave a library to the host, which surely has it if it belongs to the C library."""
+        group = group_of(soname)
+        if part_of_libc or (group is not None and group.everywhere):
+            self.host.setdefault(soname, node.name)
+            self._drop(node, outside)
+        else:
+            self.lacking.setdefault(soname, node.name)
+
+    def _drop(self, node: Node, path: str | None) -> bool:
+        """Note that a file needs a folder of this machine no longer for the library at `path`."""
+        folder = posixpath.dirname(path or "")
+        parts = [
+            part
+            for part in node.wants.search
+            if is_foreign(part) and folder in self.search.expanded(node, part)
+        ]
+        for part in parts:
+            self.dropped.setdefault(node.name, {})[part] = None
+            self.rpaths.setdefault(node.name, {})
+        return bool(parts)
+
+    def _not_found(self, node: Node, soname: str) -> None:
         """Note a library that nothing found, unless a package of the archive brings it along."""
-        if any(self._fits(node, self.nodes[name].wants) for name in self.sonames.get(soname, ())):
+        if self.search.has(node, soname):
             self.inside.setdefault(node.name, set()).add(soname)
         else:
             self.missing[Want(soname, node.name)] = None
 
-    def _carry(self, node: _Node, needed: str, soname: str, path: str) -> list[_Node]:
+    def _carry(self, node: Node, needed: str, soname: str, path: str) -> list[Node]:
         real = os.path.realpath(path)
         name = f"{LIB}/{soname}"
         self.inside.setdefault(node.name, set()).add(soname)
-        self._point(node, LIB, always="/" in needed)
+        self.brought.setdefault(node.name, set()).add(soname)
+        dropped = self._drop(node, path)
+        self._point(node, LIB, always=dropped or "/" in needed)
         if "/" in needed:
             self.bare.add(soname)
-        kept = self.carried.get(soname) or (self.nodes[name].path if name in self.nodes else None)
+        kept = self.carried.get(soname) or (
+            self.search.nodes[name].path if name in self.search.nodes else None
+        )
         if kept is not None:
             if os.path.realpath(kept) != real:
                 self.rivals[Rival(soname, kept, real, node.name)] = None
             return []
         self.carried[soname] = real
-        handed = () if node.wants.runpath else tuple(self._places(node))
+        handed = () if node.wants.runpath else tuple(self.search.places(node))
         folder = posixpath.dirname(posixpath.normpath(path))
-        wants = self.wanted_at(path)
-        return [_Node(name, real, wants, folder, (*handed, *node.chain))]
+        wants = self.search.wanted_at(path)
+        return [Node(name, real, wants, folder, (*handed, *node.chain))]
 
-    def _point(self, node: _Node, place: str, *, always: bool = False) -> None:
+    def _point(self, node: Node, place: str, *, always: bool = False) -> None:
         """Note that a file must look in a directory of the archive, if nothing makes it do so.
 
         DT_RUNPATH does not count, as LD_LIBRARY_PATH comes before it, and it shuts out what
@@ -273,127 +340,6 @@ class _Work:
         """
         if not (always or node.folder or node.wants.runpath):
             extension = ".so" in posixpath.basename(node.name) and self.handed
-            if place in self._places(node) or (place == LIB and extension):
+            if place in self.search.places(node) or (place == LIB and extension):
                 return
-        self.rpaths.setdefault(node.name, {})[_step(node.name, place)] = None
-
-    # ---- where it is -------------------------------------------------------------------------
-
-    def _on_the_path(self, node: _Node, needed: str) -> tuple[str | None, str | None]:
-        """Look where the file itself says: return its name in the archive, or its path here."""
-        if "/" in needed:
-            folder, soname = posixpath.split(needed)
-            places: Iterable[str] = self._expanded(node, folder)
-        else:
-            soname = needed
-            places = self._places(node)
-            if not node.wants.runpath:
-                places = (*places, *node.chain)
-        for place in places:
-            path = posixpath.normpath(posixpath.join(place, soname))
-            if path.startswith("/"):
-                if self._fits(node, self.wanted_at(path)):
-                    return None, path
-            elif path in self.nodes and self._fits(node, self.nodes[path].wants):
-                return path, None
-        return None, None
-
-    def _loaded_already(self, node: _Node, soname: str) -> str | None:
-        """Return a library of the archive that the loader has, or that its package must bring.
-
-        libpython is in the process before any extension. A package may open its libraries itself,
-        in its `__init__.py`; they lie in its own folder or in `<package>.libs` beside it.
-        """
-        family = _family(node.name)
-        for name in self.sonames.get(soname, ()):
-            if not self._fits(node, self.nodes[name].wants):
-                continue
-            if soname.startswith("libpython") or (family and _family(name) == family):
-                return name
-        return None
-
-    def _elsewhere(self, node: _Node, needed: str) -> str | None:
-        """Look where every program of this machine looks."""
-        if "/" in needed:
-            return None
-        for path in self.loader.paths(needed):
-            if self._fits(node, self.wanted_at(path)):
-                return path
-        return None
-
-    def _fits(self, node: _Node, wants: Wanted) -> bool:
-        return wants.kind == node.wants.kind
-
-    def _places(self, node: _Node) -> tuple[str, ...]:
-        """Return the directories of a file's own search path."""
-        if node.name not in self.places:
-            parts = node.wants.search
-            self.places[node.name] = tuple(p for part in parts for p in self._expanded(node, part))
-        return self.places[node.name]
-
-    def _expanded(self, node: _Node, part: str) -> Iterator[str]:
-        """Yield the directories that a component of a search path can mean."""
-        for text in _without_tokens(part, node.wants.kind):
-            head, _, rest = text.partition("/")
-            origin = head in {"$ORIGIN", "${ORIGIN}"}
-            if origin and not node.folder:
-                place = posixpath.join(posixpath.dirname(node.name), rest)
-                place = posixpath.normpath(place)
-                if place.split("/")[0] != "..":
-                    yield place
-            elif origin or text.startswith("/"):
-                full = f"{node.folder}/{rest}" if origin else text
-                full = posixpath.normpath("/" + full.lstrip("/"))
-                yield place_of(full, self.moves) or full
-
-
-def _step(name: str, place: str) -> str:
-    """Return a directory of the archive as seen from a file."""
-    step = posixpath.relpath(f"/{place}", f"/{posixpath.dirname(name)}")
-    return "$ORIGIN" if step == "." else f"$ORIGIN/{step}"
-
-
-def _without_tokens(part: str, kind: bytes) -> Iterator[str]:
-    """Yield a component with $LIB and $PLATFORM filled in, in each way a machine may do it."""
-    machine = kind[2:4] if kind[1:2] == b"\2" else kind[3:1:-1]
-    platform = _PLATFORMS.get(int.from_bytes(machine, "big"), "")
-    part = part.replace("${PLATFORM}", platform).replace("$PLATFORM", platform)
-    part = part.replace("${LIB}", "$LIB")
-    for lib in LIB_NAMES if "$LIB" in part else ("",):
-        yield part.replace("$LIB", lib)
-
-
-def _family(name: str) -> str:
-    """Return the package a file of site-packages belongs to, "" for others."""
-    _, inside, rest = name.partition("/site-packages/")
-    top, below, _ = rest.partition("/")
-    return top.removesuffix(".libs").lower().replace("-", "_") if inside and below else ""
-
-
-class _File:
-    """A View of an open file that keeps its beginning, where most of what is asked for is."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._head = os.pread(descriptor, 64, 0)
-        self._size = 0
-        if self._head[:4] == b"\x7fELF":
-            self._head += os.pread(descriptor, _BLOCK, 64)
-            self._size = os.fstat(descriptor).st_size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, where: slice, /) -> bytes:
-        start, stop, _ = where.indices(self._size)
-        if stop <= len(self._head):
-            return self._head[start:stop]
-        return os.pread(self._descriptor, max(0, stop - start), start)
-
-
-def _read(path: str) -> Wanted:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        return wanted(_File(descriptor))
-    finally:
-        os.close(descriptor)
+        self.rpaths.setdefault(node.name, {})[step(node.name, place)] = None

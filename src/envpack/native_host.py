@@ -1,20 +1,18 @@
-"""What machines have of themselves: the table of libraries that stay there, and this machine's.
+"""What machines have of themselves: the table of libraries that stay there.
 
-The table is the policy of `--bundle-libs`. Below it stand the format of `/etc/ld.so.cache`, the
-data that goes with some libraries, and the licences of Debian's packages.
+The table is the policy of `--bundle-libs`. Below it stand the data that goes with some libraries,
+and the licences of Debian's packages.
 """
 
 from __future__ import annotations
 
 import enum
-import errno
 import os
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from envpack.errors import SourceFault
+from envpack.ld_so import check_absent
 from envpack.walk import Found, walk
 
 
@@ -29,13 +27,15 @@ class BundleLibs(enum.Enum):
 class Group(NamedTuple):
     """Libraries that are left to the host: their sonames up to `.so`, `*` ends a beginning.
 
-    `all_carries` says that `--bundle-libs all` carries them nevertheless.
+    `all_carries` says that `--bundle-libs all` carries them nevertheless, `everywhere` that a host
+    without them is none.
     """
 
     name: str
     reason: str
     stems: str
     all_carries: bool = False
+    everywhere: bool = False
 
 
 # What no group names is carried: libssl, libffi, libsqlite3, libcrypt, libnsl, libgfortran …
@@ -46,6 +46,7 @@ GROUPS: tuple[Group, ...] = (
         "one process has one C library, and it fits the machine's kernel and name services",
         "ld-linux* ld64 ld libc libm libmvec libdl libpthread librt libutil libresolv libanl"
         " libthread_db libBrokenLocale libnss_* libc.musl-* ld-musl-* linux-vdso linux-gate",
+        everywhere=True,
     ),
     Group(
         "compiler",
@@ -129,87 +130,6 @@ def stays(soname: str, mode: BundleLibs) -> bool:
     """Say whether a library is left to the host; under NONE, whether every host has it."""
     group = group_of(soname)
     return group is not None and not (mode is BundleLibs.ALL and group.all_carries)
-
-
-# ---- /etc/ld.so.cache ------------------------------------------------------------------------
-
-LD_SO_CACHE = "/etc/ld.so.cache"
-_OLD_MAGIC, _MAGIC = b"ld.so-1.7.0\0", b"glibc-ld.so.cache1.1"
-_OLD_ENTRY, _HEADER, _ENTRY = 12, 48, 24
-_BIG_ENDIAN = 3  # cache_file_new_flags_endian_big
-
-_TRIPLETS = ("x86_64", "aarch64", "i386", "powerpc64le", "s390x", "riscv64", "loongarch64")
-MULTIARCH = (*(f"{cpu}-linux-gnu" for cpu in _TRIPLETS), "arm-linux-gnueabihf")
-# The loader's last resort; which of them a machine has shows when a library is looked for.
-FOLDERS = (
-    *(f"{top}/{triplet}" for triplet in MULTIARCH for top in ("/lib", "/usr/lib")),
-    *("/lib64", "/usr/lib64", "/lib", "/usr/lib"),
-)
-LIB_NAMES = (*(f"lib/{triplet}" for triplet in MULTIARCH), "lib64", "lib")  # what $LIB can be
-
-
-class DamagedCache(Exception):
-    """The bytes are no `ld.so.cache` that a loader would take."""
-
-
-def read_cache(data: bytes) -> dict[str, tuple[str, ...]]:
-    """Return the paths of `/etc/ld.so.cache` by soname, in the loader's order.
-
-    Format: `sysdeps/generic/dl-cache.h` of glibc, alone or behind the format of glibc before 2.2.
-    Variants for some processors (glibc-hwcaps) are left out: a pack must run on others too. Raises
-    DamagedCache.
-    """
-    base = 0
-    if data.startswith(_OLD_MAGIC[:11]) and len(data) >= 16:
-        (count,) = struct.unpack_from("<I", data, 12)
-        base = 16 + _OLD_ENTRY * count
-        base += -base % 8
-    if data[base : base + len(_MAGIC)] != _MAGIC or len(data) < base + _HEADER:
-        raise DamagedCache
-    order = ">" if data[base + 28] & 3 == _BIG_ENDIAN else "<"
-    (count,) = struct.unpack_from(order + "I", data, base + 20)
-    if base + _HEADER + count * _ENTRY > len(data):
-        raise DamagedCache
-    found: dict[str, list[str]] = {}
-    for number in range(count):
-        at = base + _HEADER + number * _ENTRY
-        # flags, key, value, osversion, hwcap
-        _, key, value, _, needs = struct.unpack_from(order + "iIIIQ", data, at)
-        if not needs:
-            found.setdefault(_string(data, base + key), []).append(_string(data, base + value))
-    return {soname: tuple(paths) for soname, paths in found.items()}
-
-
-def _string(data: bytes, at: int) -> str:
-    end = data.find(0, at)
-    if end < 0:
-        raise DamagedCache
-    return os.fsdecode(data[at:end])
-
-
-class Loader(NamedTuple):
-    """Where this machine's dynamic loader looks behind the paths that a file itself names."""
-
-    cache: Mapping[str, tuple[str, ...]]
-    folders: tuple[str, ...] = FOLDERS
-
-    @classmethod
-    def here(cls, cache: str = LD_SO_CACHE) -> Loader:
-        """Return this machine's; without a sound cache, as on musl, the usual folders remain."""
-        try:
-            with open(cache, "rb") as file:
-                return cls(read_cache(file.read()))
-        except OSError as error:
-            check_absent(error, cache)
-            return cls({})
-        except DamagedCache:
-            return cls({})
-
-    def paths(self, soname: str) -> Iterator[str]:
-        """Yield where a library may be, best first."""
-        yield from self.cache.get(soname, ())
-        for folder in self.folders:
-            yield f"{folder}/{soname}"
 
 
 # ---- what goes with a library ----------------------------------------------------------------
@@ -337,24 +257,6 @@ def licences(
         known = package and os.path.isfile(path)
         found.append(Licence(soname, package, os.path.realpath(path) if known else ""))
     return tuple(found)
-
-
-_ABSENT = frozenset(
-    {
-        errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES,
-        errno.EPERM, errno.ENXIO, errno.ENODEV, errno.ESPIPE, errno.EINVAL,
-    }
-)  # fmt: skip
-"""Errors of what is not there, is no file, or is not for this user: ld.so passes it over too."""
-
-
-def check_absent(error: OSError, path: str) -> None:
-    """Raise SourceFault unless a file that cannot be read is as good as none.
-
-    A disk that fails, or too many open files, says nothing of what is in the file.
-    """
-    if error.errno not in _ABSENT:
-        raise SourceFault(f"cannot read `{path}`: {error.strerror or error}") from error
 
 
 # Debian's copyright files name the longer licences instead of repeating them: its policy, 12.5.

@@ -19,7 +19,7 @@ from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, FindingError, ToolFault
 from envpack.held import scratch_folder
 from envpack.listener import Listener, Silent
-from envpack.misfits import misfits, surprises, unmatched
+from envpack.misfits import misfits, surprises, unmatched, unmoved
 from envpack.model import Entry, Format, Plan
 from envpack.native_host import BundleLibs
 from envpack.options import DEFAULT_MTIME, LinkMode, Options, checked
@@ -321,7 +321,7 @@ def _report(
         libraries=plan.libraries,
         scrubbed=plan.scrubbed,
         secrets=plan.secrets,
-        leaks=tuple(outcome.leaks),
+        leaks=(*outcome.leaks, *unmoved(plan)),
         warnings=(
             *plan.warnings,
             *surprises(plan, kind),

@@ -31,13 +31,14 @@ from envpack.model import (
 )
 from envpack.relocate import relocator_for
 from envpack.relocate.elf import loader_strings
-from envpack.relocate.elf_add import edits_with
+from envpack.relocate.elf_add import NoRoom, edits_with
 from envpack.relocate.script import found_by_path
 from envpack.runs import Outcome
 
 BLOCK = 512 * 1024
 WHOLE = 1024 * 1024
 _HEAD = 4096
+_NO_ROOM = "a library of the archive, without a byte of room to say where that is"
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Without waiting: what was a file when it was looked at may be a pipe by now."""
 
@@ -72,6 +73,13 @@ class Chunk(NamedTuple):
     told: Told = Told()
     outcome: Outcome | None = None
     large: Prepared | None = None
+
+
+class _Edits(NamedTuple):
+    """The edits of one file, and leaks that none of them could end."""
+
+    edits: tuple[Edit, ...] = ()
+    leaks: tuple[str, ...] = ()
 
 
 class FileView:
@@ -134,8 +142,7 @@ def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> P
     """Read and edit one file, on a worker; a large one is only looked at."""
     if isinstance(content, Inline):
         data = content.data
-        edits = _edits(entry, data[:_HEAD], data, plan)
-        return _whole(entry, data, edits, search)
+        return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
     assert isinstance(content, Disk)
     disk = content
     descriptor = _open(disk)
@@ -146,20 +153,22 @@ def prepare(entry: Entry, content: Content, plan: Plan, search: LeakSearch) -> P
                 raise _changed(disk.path, "changed")
             return _whole(entry, data, _edits(entry, data[:_HEAD], data, plan), search)
         _was_touched(descriptor, disk)
-        edits = _edits_of_large(entry, descriptor, disk, plan)
+        found = _edits_of_large(entry, descriptor, disk, plan)
+        edits = found.edits
         excuse = harmless(entry.name, FileView(descriptor, disk.size, disk.path), edits)
     finally:
         os.close(descriptor)
     size = disk.size + sum(len(edit.data) - (edit.stop - edit.start) for edit in edits)
-    return Prepared(entry, size, None, None, edits, {}, excuse, disk)
+    return Prepared(entry, size, None, None, edits, dict.fromkeys(found.leaks, 1), excuse, disk)
 
 
-def _edits_of_large(entry: Entry, descriptor: int, disk: Disk, plan: Plan) -> tuple[Edit, ...]:
+def _edits_of_large(entry: Entry, descriptor: int, disk: Disk, plan: Plan) -> _Edits:
     view = FileView(descriptor, disk.size, disk.path)
     return _edits(entry, view[0:_HEAD], view, plan)
 
 
-def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearch) -> Prepared:
+def _whole(entry: Entry, data: bytes, found: _Edits, search: LeakSearch) -> Prepared:
+    edits = found.edits
     excuse = harmless(entry.name, data, edits)
     if edits:
         data = b"".join(spliced([data], edits))
@@ -167,6 +176,8 @@ def _whole(entry: Entry, data: bytes, edits: tuple[Edit, ...], search: LeakSearc
     leaks = search.in_whole(data) if entry.relocate else {}
     if not edits and data.startswith(b"#!") and (python := found_by_path(entry.name, data[:_HEAD])):
         leaks = {**leaks, f"{python}, found by PATH": 1}
+    if found.leaks:
+        leaks = {**leaks, **dict.fromkeys(found.leaks, 1)}
     return Prepared(entry, len(data), data, digest, edits, leaks, excuse)
 
 
@@ -206,7 +217,7 @@ def written(
     yield Member(name, prepared.size, prepared.entry.executable, blocks(prepared.disk))
     stream.feed(b"", last=True)
     outcome.digests.append(Digest(total.hexdigest(), prepared.size))
-    _note_leaks(outcome, prepared, stream.found)
+    _note_leaks(outcome, prepared, {**stream.found, **prepared.leaks})
 
 
 def _note_leaks(outcome: Outcome, prepared: Prepared, found: Mapping[str, int]) -> None:
@@ -227,17 +238,22 @@ def harmless(name: str, view: View, edits: Sequence[Edit]) -> str:
     return "the compiled-in prefix, a last resort of getpath"
 
 
-def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> tuple[Edit, ...]:
+def _edits(entry: Entry, head: bytes, view: View, plan: Plan) -> _Edits:
     if not entry.relocate:
-        return ()
+        return _Edits()
     libraries = plan.libraries
+    unsaid: tuple[str, ...] = ()
     if entry.name in libraries.rpaths:
-        dirs = libraries.rpaths[entry.name]
-        return tuple(sorted(edits_with(entry.name, view, plan.moves, dirs, libraries.bare)))
+        dirs, dropped = libraries.rpaths[entry.name], libraries.dropped.get(entry.name, ())
+        try:
+            edits = edits_with(entry.name, view, plan.moves, dirs, libraries.bare, dropped)
+            return _Edits(tuple(sorted(edits)))
+        except NoRoom as found:
+            unsaid = (*dropped, *((_NO_ROOM,) if dirs and found.alone else ()))
     relocator = relocator_for(entry.name, head)
     if relocator is None:
-        return ()
-    return tuple(sorted(relocator.edits(entry.name, view, plan.moves)))
+        return _Edits((), unsaid)
+    return _Edits(tuple(sorted(relocator.edits(entry.name, view, plan.moves))), unsaid)
 
 
 def spliced(blocks: Iterable[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
@@ -314,7 +330,7 @@ def _check_taken(prepared: Prepared, disk: Disk, sha256: str, plan: Plan) -> Non
     try:
         if not _was_touched(descriptor, disk):
             return
-        edits = _edits_of_large(prepared.entry, descriptor, disk, plan)
+        edits = _edits_of_large(prepared.entry, descriptor, disk, plan).edits
     finally:
         os.close(descriptor)
     total = hashlib.sha256()

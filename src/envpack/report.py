@@ -70,6 +70,10 @@ class PackReport:
             *(f"`{name}` is a link to `{real}`" for name, real in self.outside),
             *self.secrets,
             *(f"`{w.file}` wants `{w.soname}`, found nowhere" for w in self.libraries.missing),
+            *(
+                f"`{w.file}` wants `{w.soname}`, which is left to the other machine"
+                for w in self.libraries.lacking
+            ),
         )
 
     def to_json(self) -> dict[str, Any]:

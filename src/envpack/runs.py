@@ -127,8 +127,9 @@ class Keeper:
     _rpaths: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, dirs in sorted(self.plan.libraries.rpaths.items()):
-            self._rpaths.setdefault(name.rpartition("/")[0], []).append(f"{name}\0{dirs}")
+        for name in sorted(self.plan.libraries.rpaths):
+            told = f"{name}\0{self._search_path(name)}"
+            self._rpaths.setdefault(name.rpartition("/")[0], []).append(told)
 
     def find(self, run: Run, measure: Callable[[Run], Outcome]) -> Hit | None:
         """Return a run if it is there; `measure` reads it to find out."""
@@ -212,7 +213,7 @@ class Keeper:
 
     def _state_of(self, entry: Entry) -> str:
         content = entry.content
-        rpaths = self.plan.libraries.rpaths.get(entry.name, "")
+        rpaths = self._search_path(entry.name)
         if isinstance(content, Disk):
             what = f"{content.path}\0{content.size}\0{content.mtime_ns}\0{content.identity}"
         elif isinstance(content, Inline):
@@ -224,6 +225,12 @@ class Keeper:
             assert isinstance(content, Derived)
             what = content.seed
         return f"{entry.name}\0{entry.executable}\0{entry.relocate}\0{rpaths}\0{what}"
+
+    def _search_path(self, name: str) -> str:
+        """Return what the plan does to the search path of a file, "" for nothing."""
+        libraries = self.plan.libraries
+        added = libraries.rpaths.get(name)
+        return "" if added is None else f"{added} {libraries.dropped.get(name, ())}"
 
     def _names(self, run: Run) -> str:
         """Return a key of all but the contents."""

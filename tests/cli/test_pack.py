@@ -760,3 +760,43 @@ def test_a_library_found_nowhere(call: Call, fake: FakeEnvironment, tmp_path: Pa
         " nowhere\n"
     )
     assert not (fake.project / "out.tar").exists()
+
+
+def test_libraries_that_the_other_machine_must_have(call: Call, fake: FakeEnvironment) -> None:
+    """Beyond the C library's family each is a line without -v, and a finding; so is a folder."""
+    needed = ["libGL.so.1", "libstdc++.so.6", "libc.so.6"]
+    (fake.site / "own.so").write_bytes(shared_object(needed, runpath="/opt/vendor/lib:/usr/lib64"))
+    result = call("pack", "-o", "out.tar")
+    assert result.code == 0
+    lines = [line for line in result.err.splitlines() if "own.so" in line]
+    assert lines == [
+        f"  host      libGL.so.1, wanted by {SITE}/own.so",
+        f"  host      libstdc++.so.6, wanted by {SITE}/own.so",
+        f"  leak      {SITE}/own.so names /opt/vendor/lib",
+    ]
+    result = call("pack", "-v", "-f", "-o", "out.tar")
+    assert f"  host      libc.so.6, wanted by {SITE}/own.so" in result.err.splitlines()
+    result = call("pack", "-f", "-o", "strict.tar", "--strict", "--json")
+    assert result.code == 3
+    assert json.loads(result.out)["findings"] == [
+        f"`{SITE}/own.so` still names `/opt/vendor/lib`",
+        f"`{SITE}/own.so` wants `libGL.so.1`, which is left to the other machine",
+        f"`{SITE}/own.so` wants `libstdc++.so.6`, which is left to the other machine",
+    ]
+    assert not (fake.project / "strict.tar").exists()
+
+
+def test_a_python_that_starts_nowhere_else(call: Call, fake: FakeEnvironment) -> None:
+    """python itself is refused where its loader is this machine's, and cannot be named anew."""
+    (fake.prefix / "bin/python3.12").write_bytes(shared_object(["libc.so.6"], loader=b"/x/ld.so\0"))
+    assert call("pack", "-o", "out.tar") == (
+        1,
+        "",
+        "error: `bin/python` is started by `/x/ld.so`, which no other machine has\n"
+        "hint: give a Python that is started by the system's own loader with --python\n",
+    )
+    assert not (fake.project / "out.tar").exists()
+    old = b"/nix/store/0c7qr2-glibc-2.40/lib/ld-linux-x86-64.so.2\0"
+    (fake.prefix / "bin/python3.12").write_bytes(shared_object(["libc.so.6"], loader=old))
+    edits = json.loads(call("pack", "--json", "-o", "out.tar").out)["edits"]
+    assert edits["ELF interpreter"] == 3  # under each of its names

@@ -243,6 +243,7 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
         )
     libraries = report.libraries
     lines += [f"  needs     {sentence}" for sentence in libraries.floor]
+    lines += [f"  raised    {libraries.raised}"] if libraries.raised else []
     lines += _some("carried", list(libraries.carried), verbose=verbose)
     if libraries.certificates:
         lines.append(
@@ -253,8 +254,8 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     lines += _some(
         "missing", [f"{w.soname}, wanted by {w.file}" for w in libraries.missing], verbose=verbose
     )
-    if verbose:
-        lines += [f"  host      {w.soname}, wanted by {w.file}" for w in libraries.host]
+    hosts = (*libraries.lacking, *(libraries.host if verbose else ()))
+    lines += _some("host", [f"{w.soname}, wanted by {w.file}" for w in hosts], verbose=verbose)
     lines += _left_out(report, verbose=verbose)
     lines += _some(
         "clash",

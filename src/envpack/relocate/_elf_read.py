@@ -17,7 +17,7 @@ from envpack.model import View
 MAGIC = b"\x7fELF"
 EM_MIPS = 8
 
-_PT_LOAD, _PT_DYNAMIC = 1, 2
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _PN_XNUM = 0xFFFF  # the true count is in a section header
 
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_SYMTAB, DT_STRSZ = 0, 1, 5, 6, 10
@@ -41,6 +41,7 @@ _HEAD = 1024  # the file header and, but for files that were patched, all progra
 # Each name is small, and nothing keeps a file from naming a large one again and again. Of what was
 # seen the longest has 60 kB: the search path of a Spack build, of some 300 folders.
 _MAX_STRING = 1 << 20
+_MAX_PATH = 4096  # PATH_MAX: the kernel opens no loader beyond it
 _MAX_TEXTS = 1 << 20
 _MAX_PARTS = 1 << 12
 _MAX_DYNAMIC = 1 << 20
@@ -105,7 +106,8 @@ class Elf(NamedTuple):
     """The dynamic section of one file and the way from addresses to file offsets.
 
     `dynamic` is every entry before the first DT_NULL; `spare` is how many more entries there is
-    room for, with one DT_NULL kept as the end.
+    room for, with one DT_NULL kept as the end. `loader` is where PT_INTERP is in the file and how
+    many bytes it has, None for what is no program.
     """
 
     view: View
@@ -119,6 +121,13 @@ class Elf(NamedTuple):
     spare: int
     strings_at: int
     strings_size: int
+    loader: tuple[int, int] | None = None
+
+    def loader_path(self) -> bytes:
+        """Return PT_INTERP, the path of the program's loader, without its NULs; b"" if none."""
+        if self.loader is None or self.loader[1] > _MAX_PATH:
+            return b""
+        return cut(self.view, *self.loader).partition(b"\0")[0]
 
     def string(self, offset: int) -> bytes:
         """Return the string at `offset` of DT_STRTAB, without its NUL."""
@@ -293,12 +302,14 @@ def read(view: View) -> Elf | None:
     end = table_at + size
     table = head[table_at:end] if end <= len(head) else cut(view, table_at, size)
     loads: list[Segment] = []
-    place = None
+    place = loader = None
     for kind, offset, address, length in shape.segment.iter_unpack(table):
         if kind == _PT_LOAD:
             loads.append(Segment(offset, address, length))
         elif kind == _PT_DYNAMIC:
             place = offset, length
+        elif kind == _PT_INTERP and loader is None:
+            loader = offset, length
     if place is None:
         return None
     dynamic, spare = _read_dynamic(view, shape.dynamic, *place)
@@ -317,6 +328,7 @@ def read(view: View) -> Elf | None:
         spare=spare,
         strings_at=_offset(loads, found[DT_STRTAB]),
         strings_size=found[DT_STRSZ],
+        loader=loader,
     )
 
 

@@ -14,7 +14,7 @@ Format: System V gABI chapter 5 (`DT_NEEDED`, `DT_SONAME`, `DT_RPATH`, `DT_RUNPA
 All of it in place, with no offset changed, in bytes that no other name uses. If there are too few,
 an extension module of the standard library that needs nothing from there loses the path, and any
 other file gets its string table again at the end. If that does not do either, an absolute
-DT_NEEDED stays, so that the search for leaks shows it.
+DT_NEEDED stays, so that the search for leaks shows it. PT_INTERP is `elf_loader`'s.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from envpack.relocate._elf_read import (
     gaps,
     read,
 )
+from envpack.relocate.elf_loader import LOADER, loader_edits
 from envpack.relocate.paths import ByHead, place_of
 
 RPATH = "RPATH"
@@ -62,13 +63,14 @@ _AT_HAND = re.compile(
 class ElfRelocator(ByHead):
     """Makes the loader's search path of one ELF file relative to the file."""
 
-    why: tuple[str, ...] = (RPATH, FLIPPED, DROPPED, BARE, GROWN)
+    why: tuple[str, ...] = (RPATH, FLIPPED, DROPPED, BARE, GROWN, LOADER)
     BEGINS = MAGIC
 
     def edits(self, name: str, view: View, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
         """Return the edits for the file at `name`; none if it is right, or damaged."""
         try:
-            return _edits(name, view, moves)
+            elf = read(view)
+            return () if elf is None else _edits(name, elf, moves)
         except Damaged:
             return ()
 
@@ -95,16 +97,15 @@ class Goal(NamedTuple):
     bare: dict[int, int]
 
 
-def _edits(name: str, view: View, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
-    elf = read(view)
-    if elf is None:
-        return ()
+def _edits(name: str, elf: Elf, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
     texts = _texts(elf)
+    loader = loader_edits(elf)
     if _effective(elf) is None and not any(text.startswith(b"/") for text in texts.values()):
-        return ()
+        return loader
     goal = _goal(name, elf, texts, moves)
     if goal.search is None and not goal.bare:
-        return _checked(view, _dynamic_edits(elf, goal, None)) if goal.flip else ()
+        flips = _dynamic_edits(elf, goal, None) if goal.flip else ()
+        return _checked(elf.view, (*flips, *loader))
     table = _Names.of(elf)
     done = table.edits(elf, texts, goal)
     if done is None and _serves_nothing(name, elf, texts):
@@ -114,7 +115,7 @@ def _edits(name: str, view: View, moves: tuple[Move, ...]) -> tuple[Edit, ...]:
     if done is None and goal.bare:
         rest = {n: t for n, t in texts.items() if elf.dynamic[n][0] != DT_NEEDED}
         done = table.edits(elf, texts, _goal(name, elf, rest, moves))
-    return _checked(view, done or ())
+    return _checked(elf.view, (*(done or ()), *loader))
 
 
 def _texts(elf: Elf) -> dict[int, bytes]:

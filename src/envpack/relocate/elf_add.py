@@ -34,10 +34,24 @@ from envpack.relocate.elf import (
     _text,
     _texts,
 )
+from envpack.relocate.elf_loader import loader_edits
 
 # For debuggers, and how many relocations stand first; without them the loader looks at each.
 _DT_DEBUG, _DT_RELACOUNT, _DT_RELCOUNT = 21, 0x6FFFFFF9, 0x6FFFFFFA
 _GIVES_WAY = (_DT_RELACOUNT, _DT_RELCOUNT, _DT_DEBUG)
+
+
+class NoRoom(Exception):
+    """No byte of the file can be had for what it shall say.
+
+    `alone` says that nothing else leads to its libraries: an extension module without DT_RUNPATH
+    has python's path.
+    """
+
+    def __init__(self, name: str, elf: Elf) -> None:
+        super().__init__(name)
+        runpath = any(tag == DT_RUNPATH for tag, _ in elf.dynamic)
+        self.alone = runpath or ".so" not in posixpath.basename(name)
 
 
 def edits_with(
@@ -46,14 +60,16 @@ def edits_with(
     moves: tuple[Move, ...],
     dirs: tuple[str, ...],
     bare: Collection[str] = (),
+    dropped: Collection[str] = (),
 ) -> tuple[Edit, ...]:
     """Return ElfRelocator's edits for the file at `name`, with `dirs` on its DT_RPATH too.
 
-    They stand behind what is in the archive and before what is not. An absolute DT_NEEDED whose
-    last part is in `bare` becomes that part. Nothing is added where there is no room at all.
+    They stand behind what is in the archive and before what is not; what is in `dropped` leaves
+    the path. An absolute DT_NEEDED whose last part is in `bare` becomes that part. Raises NoRoom
+    where the file cannot say it.
     """
     try:
-        done = _edits_with(name, view, moves, dirs, bare)
+        done = _edits_with(name, view, moves, dirs, bare, dropped)
     except Damaged:
         return ()
     return tuple(ElfRelocator().edits(name, view, moves)) if done is None else done
@@ -70,12 +86,13 @@ def _edits_with(
     moves: tuple[Move, ...],
     dirs: tuple[str, ...],
     bare: Collection[str],
+    dropped: Collection[str],
 ) -> tuple[Edit, ...] | None:
     elf = read(view)
     if elf is None:
         return ()
     texts = _texts(elf)
-    goal = _wider(elf, texts, _goal(name, elf, texts, moves), dirs, bare)
+    goal = _wider(elf, texts, _goal(name, elf, texts, moves), dirs, bare, dropped)
     if goal is None:
         return None
     table = _Names.of(elf)
@@ -83,11 +100,13 @@ def _edits_with(
     if _effective(elf) is None and not elf.spare:
         index = _giving_way(elf)
         if index is None:
-            return None
+            raise NoRoom(name, elf)
         elf, extra = _pretended(elf, index)
         texts[index] = b""
     done = table.edits(elf, texts, goal) or table.edits(elf, texts, goal, grow=True)
-    return None if done is None else _checked(view, [*done, *extra])
+    if done is None:
+        raise NoRoom(name, elf)
+    return _checked(view, [*done, *extra, *loader_edits(elf)])
 
 
 def _wider(
@@ -96,11 +115,13 @@ def _wider(
     goal: Goal,
     dirs: tuple[str, ...],
     bare: Collection[str],
+    dropped: Collection[str],
 ) -> Goal | None:
-    """Return the goal with `dirs` on the path, None if it says that already."""
+    """Return the goal with `dirs` on the path for `dropped`, None if it says that already."""
     effective = _effective(elf)
     now = texts[effective] if effective is not None else b""
-    parts = _parts(now if goal.search is None else goal.search)
+    said = _parts(now if goal.search is None else goal.search)
+    parts = [part for part in said if part not in dropped]
     new = [folder for folder in dirs if folder not in parts]
     outside = (n for n, part in enumerate(parts) if part.split("/")[0] not in _ORIGIN)
     at = next(outside, len(parts))
@@ -113,7 +134,7 @@ def _wider(
         and text.startswith(b"/")
         and posixpath.basename(_text(text)) in bare
     }
-    if not new and not shorter and not runpath:
+    if not new and not shorter and not runpath and parts == said:
         return None
     return Goal(goal.search if search == now else search, runpath, {**shorter, **goal.bare})
 

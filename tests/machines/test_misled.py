@@ -1,0 +1,155 @@
+"""What starts or loads here by a path of this machine runs there too, or is named."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .lab.interpreters import Managed, uv_environment
+from .lab.sandbox import USER
+from .lab.session import Lab
+from .lab.tools import call, tool, uv_program
+from .packs import envpack, source_path, unpack
+
+PLACE = "/opt/my env é"
+LIBRARY = "int foo(void) { return 42; }\n"
+MODULE = """\
+#include <Python.h>
+int foo(void);
+static PyObject *call(PyObject *self, PyObject *none) { return PyLong_FromLong(foo()); }
+static PyMethodDef methods[] = {{"foo", call, METH_NOARGS, ""}, {0}};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, "mfoo", "", -1, methods};
+PyMODINIT_FUNC PyInit_mfoo(void) { return PyModule_Create(&def); }
+"""
+
+
+class Here:
+    """An environment on the managed 3.9, and a folder of libraries that this machine alone has."""
+
+    def __init__(self, python: Managed, root: Path) -> None:
+        self.python = python
+        self.root = root
+        self.env = root / "E"
+        self.site = self.env / "lib/python3.9/site-packages"
+        self.variables = uv_environment(python.install_dir)
+        call([uv_program(), "venv", "-q", "-p", "3.9", self.env], env=self.variables, cwd=root)
+
+    def gcc(self, *words: str | Path) -> None:
+        """Compile."""
+        call([tool("gcc"), *words], env=self.variables, cwd=self.root)
+
+    def module(self, *words: str) -> Path:
+        """Build the module `mfoo`, with libfoo.so.3 in the folder that is returned."""
+        folder = self.root / "apps/foo/lib"
+        folder.mkdir(parents=True)
+        (self.root / "f.c").write_text(LIBRARY)
+        (self.root / "m.c").write_text(MODULE)
+        library = folder / "libfoo.so.3"
+        self.gcc("-shared", "-fPIC", "-Wl,-soname,libfoo.so.3", "-o", library, "f.c")
+        headers = f"-I{self.python.prefix}/include/python3.9"
+        searched = [word.format(folder=folder) for word in words]
+        target = self.site / "mfoo.so"
+        self.gcc("-shared", "-fPIC", headers, "-o", target, "m.c", library, *searched)
+        return folder
+
+    def pack(self, *options: str, **variables: str) -> dict[str, Any]:
+        """Pack and unpack; return the report."""
+        out = self.root / "o.tar.gz"
+        words: list[str | Path] = ["pack", self.env, "-o", out, "-f", "--json", *options]
+        env = {**self.variables, **variables}
+        report: dict[str, Any] = json.loads(envpack(words, env=env, cwd=self.root))
+        return report
+
+    def strict(self) -> tuple[int, list[str]]:
+        """Pack with --strict; return the exit code and the findings."""
+        out = self.root / "strict.tar.gz"
+        path = os.pathsep.join([str(Path(uv_program()).parent), self.variables["PATH"]])
+        done = subprocess.run(
+            [sys.executable, "-m", "envpack", "pack", self.env, "-o", out, "--strict", "--json"],
+            env={**self.variables, "PYTHONPATH": source_path(), "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not out.exists()
+        return done.returncode, json.loads(done.stdout)["findings"]
+
+    def there(self, lab: Lab, *words: str) -> tuple[int, str, str]:
+        """Run a command of the archive on a machine without Python, read-only, as a user."""
+        to = self.root / "unpacked"
+        if to.exists():
+            call([tool("rm"), "-rf", to], env=self.variables, cwd=self.root)
+        unpack(self.root / "o.tar.gz", to)
+        done = lab.sandbox().run(
+            [f"{PLACE}/{words[0]}", *words[1:]], binds={PLACE: to}, uid=USER, timeout=60
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def here(managed_39: Managed, work: Path, tmp_path: Path) -> Here:
+    """Give an empty environment, made for one test."""
+    root = work / tmp_path.name
+    root.mkdir()
+    return Here(managed_39, root)
+
+
+USE = "import mfoo; print(mfoo.foo())"
+SEARCHES: dict[str, tuple[tuple[str, ...], Callable[[Path], dict[str, str]]]] = {
+    "runpath": (("-Wl,-rpath,{folder}",), lambda _: {}),
+    "rpath": (("-Wl,-rpath,{folder}", "-Wl,--disable-new-dtags"), lambda _: {}),
+    "LD_LIBRARY_PATH": ((), lambda folder: {"LD_LIBRARY_PATH": str(folder)}),
+}
+
+
+@pytest.mark.parametrize("how", SEARCHES)
+def test_a_library_of_a_site_folder(lab: Lab, here: Here, how: str) -> None:
+    """An own extension's library is carried, whatever the interpreter's wants do to the floor."""
+    words, variables = SEARCHES[how]
+    folder = here.module(*words)
+    report = here.pack(**variables(folder))
+    assert report["libraries"]["carried"] == ["lib/libfoo.so.3"]
+    assert [wish["soname"] for wish in report["libraries"]["lacking"]] == ["libcrypt.so.1"]
+    assert report["leaks"] == [leak for leak in report["leaks"] if leak["harmless"]]
+    assert here.there(lab, "bin/python", "-c", USE) == (0, "42\n", "")
+    assert (
+        os.fsencode(folder)
+        not in (here.root / "unpacked/lib/python3.9/site-packages" / "mfoo.so").read_bytes()
+    )
+
+
+def test_a_folder_that_stays(here: Here) -> None:
+    """It is told, and a finding: it may be anybody's there."""
+    here.module("-Wl,-rpath,{folder}:/opt/vendor/lib")
+    code, findings = here.strict()
+    assert code == 3
+    assert "`lib/python3.9/site-packages/mfoo.so` still names `/opt/vendor/lib`" in findings
+    assert any("wants `libcrypt.so.1`, which is left" in text for text in findings)
+
+
+def test_a_program_of_another_loader(lab: Lab, here: Here) -> None:
+    """A program linked to the loader of a Nix store starts there by the platform's own."""
+    store = here.root / "nix/store/0c7qr2-glibc-2.40/lib"
+    store.mkdir(parents=True)
+    loader = store / "ld-linux-x86-64.so.2"
+    loader.write_bytes(Path("/lib64/ld-linux-x86-64.so.2").read_bytes())
+    loader.chmod(0o755)
+    (here.root / "t.c").write_text("int main(void) { return 42; }\n")
+    here.gcc(f"-Wl,--dynamic-linker={loader}", "-o", here.env / "bin/tool", "t.c")
+    report = here.pack()
+    assert report["edits"]["ELF interpreter"] == 1
+    assert here.there(lab, "bin/tool")[0] == 42
+
+
+def test_a_loader_that_cannot_be_named(here: Here) -> None:
+    """Where there is no room for the platform's, the program is named, and a finding."""
+    (here.root / "t.c").write_text("int main(void) { return 42; }\n")
+    here.gcc("-Wl,--dynamic-linker=/x/ld.so", "-o", here.env / "bin/tool", "t.c")
+    code, findings = here.strict()
+    assert code == 3
+    assert "`bin/tool` still names `/x/ld.so`" in findings
