@@ -21,7 +21,7 @@ FLOORS = (
     {"target", "platforms", "walk", "leaks", "urls", "relocate", "archive", "simple_index"},
     {"interpreter", "distributions", "uv", "floor", "ld_so"},
     {"environment", "records", "activate", "manifest", "native_host", "replacement_python"},
-    {"starter", "host_data", "search_path"},
+    {"starter", "host_data", "search_path", "links"},
     {"uv_config"},
     {"indexes", "network", "part"},
     {"client"},

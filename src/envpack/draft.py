@@ -8,7 +8,6 @@ objects.
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,7 +15,8 @@ from typing import NamedTuple
 from envpack.distributions import Distribution
 from envpack.entries import SHARED, Batch, Piece, below, prefix_of, size_of
 from envpack.errors import SourceFault
-from envpack.model import Alias, Clash, Content, Disk, Entry, Inline, LeftOut, Reason
+from envpack.links import is_library, is_near, stands_for
+from envpack.model import Alias, Clash, Content, Disk, Entry, LeftOut, Move, Reason
 from envpack.rows import LeftOuts, Row, packed, unpacked
 from envpack.walk import Found, FoundFolder
 
@@ -72,6 +72,7 @@ class Draft:
     clashes: list[Clash] = field(default_factory=list)
     outside: list[tuple[str, str]] = field(default_factory=list)
     scrubbed: list[str] = field(default_factory=list)
+    doubled: list[tuple[str, str]] = field(default_factory=list)
     _slots: dict[str, _Slot] = field(default_factory=dict)
     _pieces: dict[str, tuple[tuple[_Key, Piece], ...]] = field(default_factory=dict)
     _keys: dict[_Key, _Key] = field(default_factory=dict)
@@ -88,9 +89,9 @@ class Draft:
         return path in self or any(f"{path}/{name}" in self for name in _METADATA)
 
     def natives(self) -> Iterator[tuple[str, str]]:
-        """Yield name and path of the files that may be native code, links left out."""
+        """Yield name and path of the files that may be native code, further names left out."""
         for slot in self._slots.values():
-            if isinstance(slot.entry.content, Disk) and slot.target is None:
+            if isinstance(slot.entry.content, Disk) and not is_near(slot.entry.name, slot.target):
                 base = slot.entry.name.rpartition("/")[2]
                 if slot.entry.executable or SHARED in base:
                     yield slot.entry.name, slot.entry.content.path
@@ -139,8 +140,9 @@ class Draft:
     ) -> None:
         """Enter `entry`; where its name is taken the later origin wins, and the clash is noted.
 
-        With a `target` the entry becomes an alias of that name, if that comes earlier and stands in
-        the same directory: what is relative to a file's own place is different elsewhere.
+        With a `target` the entry becomes an alias of that name, if that comes earlier. What is
+        relative to a file's own place is different in another directory: `links` tells what a
+        link from there becomes.
         """
         self._drop(entry.name, origin)
         self._slots[entry.name] = _Slot(place, rank, origin, entry, target)
@@ -319,8 +321,8 @@ class Draft:
 
     # ---- order -------------------------------------------------------------------------------
 
-    def finish(self) -> tuple[Batch, ...]:
-        """Return the entries in order, aliases settled.
+    def finish(self, moves: tuple[Move, ...] = ()) -> tuple[Batch, ...]:
+        """Return the entries in order, aliases settled; `moves` are those of the plan.
 
         Raises SourceFault if one name would have to be a file and a directory.
         """
@@ -335,7 +337,7 @@ class Draft:
             singles: list[Entry] = []
             last: list[tuple[int, str, Entry]] = []
             for slot in slots.get(place, ()):
-                entry = self._settled(slot, run)
+                entry = self._settled(slot, run, moves)
                 rank = ALIAS if isinstance(entry.content, Alias) else slot.rank
                 if rank == FILE:
                     singles.append(entry)
@@ -346,20 +348,19 @@ class Draft:
             batches.append(Batch(run, tuple(pieces.get(place, ())), tuple(singles), behind))
         return tuple(batches)
 
-    def _settled(self, slot: _Slot, run: str) -> Entry:
-        """Return the entry of a slot as it will be: an alias, if it can be one."""
-        entry, target = slot.entry, slot.target
-        if target is not None and isinstance(entry.content, Disk | Inline):
-            other = self._slots.get(target)
-            place = self.place(target)
-            earlier = place is not None and place <= slot.place
-            linked = other is not None and other.target is not None
-            folder, text = posixpath.split(target)
-            if earlier and not linked and folder == posixpath.dirname(entry.name):
-                executable = entry.executable if other is None else other.entry.executable
-                alias = Alias(target, text, entry.content)
-                return Entry(entry.name, alias, executable, entry.relocate, run)
-        return Entry(entry.name, entry.content, entry.executable, entry.relocate, run)
+    def _settled(self, slot: _Slot, run: str, moves: tuple[Move, ...]) -> Entry:
+        """Return the entry of a slot as it will be: an alias or a launcher, if it can be one."""
+        entry, target = slot.entry._replace(run=run), slot.target
+        place = None if target is None else self.place(target)
+        if target is None or place is None:
+            return entry
+        other = self._slots.get(target)
+        first = place <= slot.place and (other is None or other.target is None)
+        executable = entry.executable if other is None else other.entry.executable
+        linked = stands_for(entry, target, moves, executable if first else None)
+        if linked is entry and is_library(entry.name):
+            self.doubled.append((entry.name, target))
+        return linked
 
     def _settle_conflicts(self) -> None:
         """Let the environment's directory win over the interpreter's file of the same name."""

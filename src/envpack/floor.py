@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -190,16 +191,29 @@ def _wanted(elf: Elf, head: bytes) -> Wanted:
     )
 
 
-class _File:
-    """A View of an open file that keeps its beginning, where most of what is asked for is."""
+class FileView:
+    """A View of an ELF file that keeps its beginning, where most of what is asked for is.
+
+    Empty for other files. Raises OSError.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._head = os.pread(descriptor, 64, 0)
         self._size = 0
-        if self._head[:4] == b"\x7fELF":
+        if self._head[:4] == MAGIC:
             self._head += os.pread(descriptor, _BLOCK, 64)
             self._size = os.fstat(descriptor).st_size
+
+    @classmethod
+    @contextmanager
+    def of(cls, path: str) -> Iterator[FileView]:
+        """Open the file at `path`, without waiting for a pipe."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            yield cls(descriptor)
+        finally:
+            os.close(descriptor)
 
     def __len__(self) -> int:
         return self._size
@@ -213,11 +227,8 @@ class _File:
 
 def wanted_by(path: str) -> Wanted:
     """Return what the file at `path` wants of the loader. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        return wanted(_File(descriptor))
-    finally:
-        os.close(descriptor)
+    with FileView.of(path) as view:
+        return wanted(view)
 
 
 def collect(found: Iterable[tuple[str, Wanted]]) -> Floor:

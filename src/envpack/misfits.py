@@ -4,18 +4,47 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
+from typing import TypeAlias
 
+from envpack.draft import INTERPRETER
+from envpack.entries import size_of
 from envpack.floor import exceeds
 from envpack.libraries import Libraries, Need
-from envpack.model import Format, Leak, Plan
+from envpack.links import is_library, twice
+from envpack.model import Alias, Entry, Format, Leak, LinkKind, Plan
 from envpack.presets import Host, Preset
 from envpack.select import Filter
 
+LinkPolicy: TypeAlias = Callable[[Entry, int], LinkKind | None]
 
-def surprises(plan: Plan, kind: Format) -> tuple[str, ...]:
-    """Say what is lost of an archive in this format on some systems."""
+
+def surprises(plan: Plan, kind: Format, link: LinkPolicy) -> tuple[str, ...]:
+    """Say what is lost of an archive in this format, with links stored so, on some systems."""
+    return (*_doubled(plan, link), *_folded(plan, kind))
+
+
+def _doubled(plan: Plan, link: LinkPolicy) -> Iterator[str]:
+    """Say which libraries of packages have names that are stored as files of their own.
+
+    Of the interpreter's nothing loads the further names, which are for linkers.
+    """
+    runs = (run for run in plan.entries.runs() if not run.name.startswith(f"{INTERPRETER.group}/"))
+    pairs = [
+        (entry.name, entry.content.target)
+        for entry in chain.from_iterable(run.others for run in runs)
+        if isinstance(entry.content, Alias)
+        and is_library(entry.name)
+        and link(entry, size_of(entry._replace(content=entry.content.content))) is None
+    ]
+    if pairs:
+        more = f"; {len(pairs) - 1} more names are so" if len(pairs) > 1 else ""
+        yield twice(*pairs[0]) + more
+
+
+def _folded(plan: Plan, kind: Format) -> tuple[str, ...]:
+    """Say which names are one where case does not count; of a zip, which is for such systems."""
     if kind.name != "zip":
         return ()
     hashes = sorted(hash(entry.name.casefold()) for entry in plan.entries)

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from envpack.archive import format_for, format_named, format_of
 from envpack.editable import EditableMode
 from envpack.errors import UsageError
+from envpack.links import is_library
 from envpack.model import Entry, Format, LinkKind
 from envpack.native_host import BundleLibs
 from envpack.presets import PRESETS, Preset
@@ -23,7 +24,8 @@ _AFTER_TAR = 8**11
 """ustar has eleven octal digits for seconds since the epoch, up to the year 2242."""
 
 LARGE_ALIAS = 1024 * 1024
-"""From this size on an alias is stored as a hard link where the format has them."""
+"""From this size on an alias is stored as a hard link where the format has them, a library always:
+the loader knows a file by its inode, and has it once whatever the name."""
 
 
 class LinkMode(enum.Enum):
@@ -97,7 +99,8 @@ def checked(
             raise UsageError(
                 f"{preset.title} wants `bin/python` at the archive's root, so no --arcroot"
             )
-        link_mode = LinkMode.COPY if link_mode is LinkMode.AUTO else link_mode
+        if preset.needs_copies and link_mode is LinkMode.AUTO:
+            link_mode = LinkMode.COPY
     return Options(
         kind=kind,
         output=output,
@@ -164,8 +167,11 @@ def _link_policy(kind: Format, mode: LinkMode) -> Callable[[Entry, int], LinkKin
         return lambda _entry, _size: LinkKind.SYMBOLIC
     if mode is LinkMode.COPY or not kind.hardlinks:
         return lambda _entry, _size: None
-    least = 0 if mode is LinkMode.HARD else LARGE_ALIAS
-    return lambda _entry, size: LinkKind.HARD if size >= least else None
+    if mode is LinkMode.HARD:
+        return lambda _entry, _size: LinkKind.HARD
+    return lambda entry, size: (
+        LinkKind.HARD if size >= LARGE_ALIAS or is_library(entry.name) else None
+    )
 
 
 def _checked_arcroot(arcroot: str) -> str:

@@ -324,7 +324,7 @@ def _report(
         leaks=(*outcome.leaks, *unmoved(plan)),
         warnings=(
             *plan.warnings,
-            *surprises(plan, kind),
+            *surprises(plan, kind, options.link),
             *unmatched(plan, options.filters, compiled=options.compile),
             *(misfits(plan, kind, preset, output_size or 0) if preset else ()),
         ),

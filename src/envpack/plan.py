@@ -20,6 +20,7 @@ from envpack.editable import Replacement
 from envpack.entries import Batches
 from envpack.environment import Environment
 from envpack.errors import EnvironmentFault
+from envpack.links import twice
 from envpack.merge import add_environment, add_interpreter, add_replacement
 from envpack.model import Entry, Inline, Move, Package, Plan, Reason, Summary
 from envpack.native_host import BundleLibs
@@ -92,8 +93,9 @@ def make_plan(
     settle_records(draft, records)
     maker = manifest.manifest_maker(interpreter, packages, editables, libraries, VERSION)
     summary = Entry(manifest.NAME, Summary(maker), relocate=False)
+    entries = Batches(draft.finish(moves), summary)
     return Plan(
-        entries=Batches(draft.finish(), summary),
+        entries=entries,
         moves=moves,
         needles=needles,
         mtime=mtime,
@@ -104,7 +106,7 @@ def make_plan(
         outside=tuple(draft.outside),
         libraries=libraries,
         scrubbed=tuple(draft.scrubbed),
-        warnings=warnings,
+        warnings=(*warnings, *(twice(name, target) for name, target in draft.doubled)),
         secrets=secrets,
     )
 

@@ -49,8 +49,9 @@ class Preset(NamedTuple):
     distributions that the destination has itself, and `needs` those it looks for inside. `usage`
     is shown with `{archive}` filled in, the file's name quoted for a shell, and `{name}`, the bare
     name. `ceiling` is a size in bytes from which on shipping with every job hurts, and `above` says
-    how. `compile` says whether its processes start so often that bytecode belongs in. `hosts` are
-    machines it often has, oldest first, and `notes` are sentences for the reader.
+    how. `compile` says whether its processes start so often that bytecode belongs in. `needs_copies`
+    says that it loses hard links, or was never seen to keep them. `hosts` are machines it often has, oldest first, and
+    `notes` are sentences for the reader.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Preset(NamedTuple):
     ceiling: int = 2_000_000_000
     above: str = "every machine fetches it"
     compile: bool = False
+    needs_copies: bool = False
     hosts: tuple[Host, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -104,6 +106,7 @@ spark.conf.set("spark.sql.execution.pyspark.python", "environment/bin/python")
     ),
     "ray": Preset(
         title="Ray",
+        needs_copies=True,
         needs=("ray",),
         broken={"zip": "", "tar": "", "tar.zst": ""},
         ceiling=512 * 1024 * 1024 - 1,
@@ -121,6 +124,7 @@ ray.init(runtime_env=runtime_env)
     ),
     "flink": Preset(
         title="Flink",
+        needs_copies=True,
         formats=("tar.gz", "zip"),
         needs=("apache-flink",),
         hosts=(Host("flink:1.20 and 2.0", _UBUNTU_22),),

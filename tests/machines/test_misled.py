@@ -153,3 +153,44 @@ def test_a_loader_that_cannot_be_named(here: Here) -> None:
     code, findings = here.strict()
     assert code == 3
     assert "`bin/tool` still names `/x/ld.so`" in findings
+
+
+COUNT = "static int n; int bump(void) { return ++n; }\n"
+USER_OF_IT = "int bump(void); int use(void) { return bump(); }\n"
+TWICE = """\
+import ctypes, sys
+lib = sys.prefix + "/lib/my/"
+print(ctypes.CDLL(lib + "libuse.so").use(), ctypes.CDLL(lib + "libcount.so.1.2").bump())
+"""
+
+
+def test_a_library_of_two_names(lab: Lab, here: Here) -> None:
+    """It is in the process once, as here: through its soname and through its file's own name."""
+    folder = here.env / "lib/my"
+    folder.mkdir()
+    (here.root / "c.c").write_text(COUNT)
+    (here.root / "u.c").write_text(USER_OF_IT)
+    real = folder / "libcount.so.1.2"
+    here.gcc("-shared", "-fPIC", "-Wl,-soname,libcount.so.1", "-o", real, "c.c")
+    (folder / "libcount.so.1").symlink_to(real.name)
+    (folder / "libcount.so").symlink_to("libcount.so.1")
+    user = folder / "libuse.so"
+    here.gcc("-shared", "-fPIC", "-o", user, "u.c", f"-L{folder}", "-lcount", "-Wl,-rpath,$ORIGIN")
+    here.pack("--for", "spark", "--no-compile")
+    assert here.there(lab, "bin/python", "-c", TWICE) == (0, "1 2\n", "")
+
+
+def test_a_program_that_looks_beside_itself(lab: Lab, here: Here) -> None:
+    """A link in bin to a program of another folder starts it there, with what lies beside it."""
+    folder = here.env / "share/my tool"
+    folder.mkdir(parents=True)
+    script = folder / "run"
+    script.write_text(
+        f"#!{here.env}/bin/python\n"
+        "import os; print(open(os.path.dirname(os.path.realpath(__file__)) + '/data').read())\n"
+    )
+    script.chmod(0o755)
+    (folder / "data").write_text("beside")
+    (here.env / "bin/tool").symlink_to("../share/my tool/run")
+    here.pack()
+    assert here.there(lab, "bin/tool") == (0, "beside\n", "")

@@ -138,3 +138,29 @@ def test_the_node_alone_does_not_have_it(lab: Lab, machine: Machine, tmp_path: P
     code, out, err = run(lab, machine, tmp_path, "ray.init()")
     assert (code, out) == (1, "")
     assert "No module named 'rich'" in err
+
+
+UNPACK = """\
+import os, sys
+from ray._private.runtime_env.packaging import untar_package
+untar_package("/srv/env.tar.gz", "/tmp/there", False, False)
+print(sorted(name for name in os.listdir("/tmp/there/lib") if name.startswith("libpython3.1")))
+"""
+
+
+def test_ray_drops_links(lab: Lab, machine: Machine, work: Path) -> None:
+    """So an archive for it has copies: with links, which one may ask for, names are lost."""
+    folder = work / "ray-links"
+    packed(lab, folder, "job", ["rich"], "--links", "hard", "-o", "env.tar.gz")
+    found = []
+    for archive in (folder / "job/env.tar.gz", machine.job / "env.tar.gz"):
+        done = lab.sandbox(kind="shells").run(
+            [f"{NODE}/bin/python", "-c", UNPACK],
+            binds={NODE: machine.node, "/srv/env.tar.gz": archive},
+            uid=USER,
+            home="/tmp",
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout.strip())
+    one = f"libpython{MINOR}.so.1.0"
+    assert found == [str([one]), str([f"libpython{MINOR}.so", one])]

@@ -320,6 +320,8 @@ def test_what_sparks_unpacker_makes_of_each_format(
     code, out, error = UNPACKED[suffix]
     assert (done.returncode, done.stdout.strip()) == (code, out), done.stderr
     assert error in done.stderr
+    if code == 0:
+        assert is_one(there, f"{WORK}/environment") == (suffix != "zip")
 
 
 @pytest.mark.parametrize("suffix", UNPACKED)
@@ -338,6 +340,15 @@ def test_what_yarns_localiser_makes_of_each_format(
         assert (done.returncode, "Not a directory" in done.stderr) == (126, True)
         return
     assert (done.returncode, done.stdout.strip()) == (0, made), done.stderr
+    assert is_one(there, made) == (suffix != "zip")
+
+
+def is_one(there: Callable[[str], subprocess.CompletedProcess[str]], place: str) -> bool:
+    """Say whether two names of a library are one file still, as in the archive."""
+    lib = f"{place}/lib/libpython{MINOR}.so"
+    done = there(f"[[ -s {lib} && -s {lib}.1.0 ]] || exit 2; [[ {lib} -ef {lib}.1.0 ]]")
+    assert done.returncode in {0, 1}
+    return done.returncode == 0
 
 
 def unpacking(
