@@ -49,9 +49,9 @@ class Preset(NamedTuple):
     distributions that the destination has itself, and `needs` those it looks for inside. `usage`
     is shown with `{archive}` filled in, the file's name quoted for a shell, and `{name}`, the bare
     name. `ceiling` is a size in bytes from which on shipping with every job hurts, and `above` says
-    how. `compile` says whether its processes start so often that bytecode belongs in. `needs_copies`
-    says that it loses hard links, or was never seen to keep them. `hosts` are machines it often has, oldest first, and
-    `notes` are sentences for the reader.
+    how. `compile` says whether its processes start so often that bytecode belongs in, and
+    `needs_copies` that it loses hard links, or was never seen to keep them. `hosts` are machines it
+    often has, oldest first, and `notes` are sentences for the reader.
     """
 
     title: str
