@@ -182,6 +182,33 @@ def test_prune(project: Path, tmp_path: Path) -> None:
     assert WINDOWS not in files(tmp_path / "D" / "wheels")
 
 
+def test_what_another_run_needs_stays(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An sdist that this run builds from is another's too, which came while it was built."""
+    place = tmp_path / "D/sdists/pure-3.0.tar.gz"
+
+    def say(_: object, text: str) -> None:
+        if text.startswith("Building pure"):
+            assert not place.exists()
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(b"of the other run")
+
+    monkeypatch.setattr("envpack.listener.Silent.say", say)
+    download(tmp_path / "D", platforms=["current"])
+    assert place.read_bytes() == b"of the other run"
+
+
+def test_what_was_there_stays(project: Path, tmp_path: Path) -> None:
+    """Also the sdist of a wheel that has to be built anew."""
+    download(tmp_path / "D", platforms=["current"], sdists=True)
+    (built,) = (tmp_path / "D/wheels").glob("pure-3.0-*")
+    built.unlink()
+    download(tmp_path / "D", platforms=["current"])
+    assert built.exists()
+    assert "sdists/pure-3.0.tar.gz" in files(tmp_path / "D")
+
+
 def test_a_compiled_sdist(project: Path, tmp_path: Path) -> None:
     """Built for this machine; for others the locked sdist is kept, and named."""
     del project

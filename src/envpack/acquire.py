@@ -46,11 +46,15 @@ class Fetch(Protocol):
 
 @dataclass(slots=True)
 class _Item:
-    """One package of the lock on its way."""
+    """One package of the lock on its way.
+
+    `at` is the path of its sdist, which is not in the folder yet if it is for a build alone.
+    """
 
     package: Package
     wheels: dict[str, Stored] = field(default_factory=dict)
     sdist: Stored | None = None
+    at: str = ""
     kept: bool = False
     lacking: list[Lacking] = field(default_factory=list)
 
@@ -91,7 +95,7 @@ class Acquirer:
         for choice in choices:
             needed = choice.targets == () or not reused.get(id(choice))
             needed = needed or (self.keep_sdists and isinstance(choice.source, PackageSdist))
-            if needed and (file := self._file(choice)) is not None:
+            if needed and (file := self._file(choice, items[id(choice.package)])) is not None:
                 files[file.path] = file
         fetched = self.fetch(list(files.values()))
         for choice in choices:
@@ -99,7 +103,7 @@ class Acquirer:
         todo = [choice for choice in pending if choice.targets and not reused[id(choice)]]
         tasks = [(partial(self._settle, choice, items[id(choice.package)]), 1) for choice in todo]
         built = sum(self.pool.ordered(tasks, budget=self.pool.jobs))
-        self._drop_sdists(items.values())
+        self._settle_sdists(items.values())
         lacking = [lack for item in items.values() for lack in item.lacking]
         lacking += [_lacking(lack) for lack in lacks]
         return Acquired(
@@ -111,13 +115,21 @@ class Acquirer:
 
     # ---- files -------------------------------------------------------------------------------
 
-    def _file(self, choice: Choice) -> File | None:
-        """Return what must be fetched for a choice, None for a repository or directory."""
+    def _file(self, choice: Choice, item: _Item) -> File | None:
+        """Return what must be fetched for a choice, None for a repository or directory.
+
+        An sdist for a build alone goes where no other run looks, unless the folder has it.
+        """
         source = choice.source
         if isinstance(source, PackageVcs | PackageDirectory):
             return None
         url = source.url or "file://" + os.path.normpath(os.path.join(self.base, source.path or ""))
-        path = os.path.join(self.folder, *self._place(source).split("/"))
+        place = self._place(source)
+        path = os.path.join(self.folder, *place.split("/"))
+        if not _is_wheel(place):
+            if self.build and choice.targets and not self.keep_sdists and not os.path.exists(path):
+                path = os.path.join(self.workshop.folder(), posixpath.basename(place))
+            item.at = path
         return File(url, path, dict(source.hashes), source.size)
 
     def _place(self, source: PackageWheel | PackageSdist | PackageArchive) -> str:
@@ -146,7 +158,8 @@ class Acquirer:
         if isinstance(source, PackageVcs | PackageDirectory):
             return
         place = self._place(source)
-        done = fetched.get(os.path.join(self.folder, *place.split("/")))
+        path = os.path.join(self.folder, *place.split("/"))
+        done = fetched.get(path if _is_wheel(place) else item.at)
         if done is None:
             return
         stored = Stored(
@@ -161,7 +174,7 @@ class Acquirer:
             item.wheels[place] = stored
         else:
             item.sdist = stored
-            item.kept = item.kept or self.keep_sdists or not choice.targets
+            item.kept = item.kept or item.at == path
 
     def _origin(self, choice: Choice) -> Origin:
         package, source = choice.package, choice.source
@@ -186,7 +199,7 @@ class Acquirer:
 
     # ---- builds ------------------------------------------------------------------------------
 
-    def _recipe(self, choice: Choice, sdist: Stored | None) -> Recipe:
+    def _recipe(self, choice: Choice, item: _Item) -> Recipe:
         package, source = choice.package, choice.source
         name, version = str(package.name), str(package.version or "")
         if isinstance(source, PackageDirectory):
@@ -195,11 +208,10 @@ class Acquirer:
         if isinstance(source, PackageVcs):
             url = source.url or os.path.join(self.base, source.path or "")
             return self.workshop.repository(name, url, source.commit_id, source.subdirectory or "")
-        assert sdist is not None
-        path = os.path.join(self.folder, *sdist.path.split("/"))
+        assert item.sdist is not None
         if isinstance(source, PackageArchive) and source.subdirectory:
-            return self.workshop.archive(name, path, sdist.sha256, source.subdirectory)
-        return self.workshop.sdist(name, path, sdist.sha256)
+            return self.workshop.archive(name, item.at, item.sdist.sha256, source.subdirectory)
+        return self.workshop.sdist(name, item.at, item.sdist.sha256)
 
     def _reused(self, choice: Choice, items: dict[int, _Item]) -> bool:
         """Take the wheels that an earlier run built of the same; say whether they are enough."""
@@ -211,7 +223,7 @@ class Acquirer:
             if isinstance(source, PackageArchive) and source.subdirectory:
                 key += f"#{source.subdirectory}"
         else:
-            key = self._recipe(choice, None).source
+            key = self._recipe(choice, items[id(choice.package)]).source
         item = items[id(choice.package)]
         for stored in self.previous.files:
             fits = stored.built is not None and stored.name == str(choice.package.name)
@@ -242,7 +254,7 @@ class Acquirer:
             item.lacking.append(Lacking(name, version, tuple(pending), why, _path(item.sdist)))
             item.kept = True
             return 0
-        recipe, number, why = self._recipe(choice, item.sdist), 0, ""
+        recipe, number, why = self._recipe(choice, item), 0, ""
         served = len(pending) < len(choice.targets)
         for python in self.workshop.order(pending):
             wanting = [target for target in pending if target.python == python]
@@ -294,12 +306,18 @@ class Acquirer:
             built=Built(self.version, python, str(self.workshop.here), recipe.source),
         )
 
-    def _drop_sdists(self, items: Iterable[_Item]) -> None:
-        """Remove the sdists that were fetched for their wheels' sake alone."""
+    def _settle_sdists(self, items: Iterable[_Item]) -> None:
+        """Bring the sdists into the folder that were for a build, and are all there is now."""
         for item in items:
-            if item.sdist is not None and not item.kept:
-                os.unlink(os.path.join(self.folder, *item.sdist.path.split("/")))
+            if item.sdist is None:
+                continue
+            target = os.path.join(self.folder, *item.sdist.path.split("/"))
+            if not item.kept:
                 item.sdist = None
+            elif item.at != target:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with replaced(target) as new:
+                    shutil.move(item.at, new)
 
 
 def _repository(url: str) -> str:
