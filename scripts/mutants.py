@@ -28,7 +28,7 @@ DOWNLOADS = (
 
 MUTANTS = {
     "draft": (
-        PLANS,
+        (("test_links.py", "test_plan.py"), *PLANS),
         [
             ('start = folder + "/"', "start = folder"),
             ("Disk) and not is_near(slot.entry.name, slot.target):", "Disk):"),
@@ -42,7 +42,7 @@ MUTANTS = {
             ("if name_below(real, self._cache) is None:", "if True:"),
             ("place <= slot.place", "place < slot.place"),
             (" and (other is None or other.target is None)", ""),
-            ("executable if first else None", "executable"),
+            ("self._mode_of(target) if first else None", "self._mode_of(target)"),
             ("if linked is entry and is_library(entry.name):", "if False:"),
             ("if place != INTERPRETER:", "if False:"),
             ("kept=origin, dropped=slot.origin", "kept=slot.origin, dropped=origin"),
@@ -58,7 +58,7 @@ MUTANTS = {
             ("return SHARED in posixpath.basename(name)", "return SHARED in name"),
             ("posixpath.dirname(name) == posixpath.dirname(target)", "True"),
             ("if code is not None:", "if False:"),
-            ("executable is not None and _edited_alike", "_edited_alike"),
+            ("near = _edited_alike(entry.name, target, content.path, moves)", "near = True"),
             ("if not near or executable is None or", "if not near or"),
             (
                 "content=Alias(target, text, content), executable=executable",
@@ -111,7 +111,7 @@ MUTANTS = {
         ],
     ),
     "walk": (
-        PLANS,
+        (("test_walk.py", "test_plan.py"), *PLANS),
         [
             ("bool(status.st_mode & stat.S_IXUSR),", "bool(status.st_mode & stat.S_IXGRP),"),
             ("if key in above or (os", "if (os"),
@@ -143,7 +143,8 @@ MUTANTS = {
             (", []).extend(one.targets)", ", one.targets)"),
             ('if not name or "\\\\" in name or name.startswith("."):', "if not name:"),
             ("if mine or item.sdist is None:", "if mine:"),
-            ("if item.sdist is not None and not item.kept:", "if False:"),
+            ("if not item.kept:", "if False:"),
+            ("elif item.at != target:", "elif False:"),
             ("if not wanting or (served and not mine):", "if not wanting or served:"),
         ],
     ),

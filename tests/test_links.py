@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from envpack.links import is_library
 from envpack.model import Alias, Disk, Inline
 from envpack.packing import pack
 from envpack.select import Filter
@@ -81,6 +82,31 @@ def test_a_library_in_two_folders(fake: FakeEnvironment, tmp_path: Path) -> None
     assert said.startswith("`lib/other/libc.so.1` and `lib/my/libc.so.1.2` are one library here")
 
 
+def test_a_target_that_comes_later(fake: FakeEnvironment) -> None:
+    """A hard link cannot lead to what is not there yet, so it is a copy; a launcher can."""
+    fake.install("alpha", "1.0", {"alpha/a.py": "", "../../alpha/libx.so.1": ""})
+    fake.install("beta", "1.0", {"beta/b.py": "", "../../beta/libx.so.1": elf(["libc.so.6"])})
+    early = fake.root / "lib/alpha/libx.so.1"
+    early.unlink()
+    early.symlink_to("../beta/libx.so.1")
+    plan = plan_of(fake)
+    names = [entry.name for entry in plan.entries]
+    assert names.index("lib/alpha/libx.so.1") < names.index("lib/beta/libx.so.1")
+    assert isinstance(content(fake, "lib/alpha/libx.so.1"), Disk)
+    (said,) = plan.warnings
+    assert said.startswith("`lib/alpha/libx.so.1` and `lib/beta/libx.so.1` are one library here")
+
+
+def test_a_target_beside_it_that_comes_later(fake: FakeEnvironment) -> None:
+    """Also in one folder, where two distributions put their files."""
+    fake.install("alpha", "1.0", {"libx.so.1": ""})
+    fake.install("beta", "1.0", {"libx.so.1.2": elf(["libc.so.6"])})
+    early = fake.site / "libx.so.1"
+    early.unlink()
+    early.symlink_to("libx.so.1.2")
+    assert isinstance(content(fake, f"{SITE}/libx.so.1"), Disk)
+
+
 def test_a_program_keeps_its_place(fake: FakeEnvironment, tmp_path: Path) -> None:
     """A link to a script becomes a launcher: by its path, on PATH, through a link, with a blank."""
     write(fake.root / "share/my tool/run", BESIDE, 0o755)
@@ -115,20 +141,37 @@ def test_a_native_program_keeps_its_place(fake: FakeEnvironment, tmp_path: Path)
     assert done.stdout == f"{tmp_path}/there/libexec/m\n"
 
 
+def test_a_link_is_as_executable_as_its_file(fake: FakeEnvironment) -> None:
+    """Whatever folder it is in: the modes of two names of one file are one."""
+    write(fake.root / "share/libx.so.1", elf(["libc.so.6"]), 0o644)
+    (fake.root / "bin/libx.so.1").symlink_to("../share/libx.so.1")
+    entries = {entry.name: entry for entry in plan_of(fake).entries}
+    link, real = entries["bin/libx.so.1"], entries["share/libx.so.1"]
+    assert isinstance(link.content, Alias)
+    assert link.executable == real.executable
+
+
+def test_a_name_is_a_librarys_by_its_last_part() -> None:
+    """A folder may be called so too."""
+    assert is_library("a/libx.so.1")
+    assert not is_library("a.so.d/tool")
+
+
 @pytest.mark.parametrize(
     ("name", "target", "text"),
     [
         ("bin/tool.py", "share/tool.py", "#!/usr/bin/env python\n"),
         ("bin/data", "share/data", "text\n"),
         (f"{SITE}/pkg/tool", "share/tool", "#!/bin/sh\n"),
+        ("bin/libx.so.1", "share/libx.so.1", "#!/bin/sh\n"),
     ],
 )
-def test_what_stays_a_copy(fake: FakeEnvironment, name: str, target: str, text: str) -> None:
-    """Modules, data, and what is not called as a program."""
+def test_what_is_no_program(fake: FakeEnvironment, name: str, target: str, text: str) -> None:
+    """Modules, data, libraries, and what is not called as a program: none is a launcher."""
     write(fake.root / target, text, 0o755)
     (fake.root / name).parent.mkdir(exist_ok=True)
     (fake.root / name).symlink_to(os.path.relpath(fake.root / target, (fake.root / name).parent))
-    assert isinstance(content(fake, name), Disk)
+    assert not isinstance(content(fake, name), Inline)
 
 
 def test_a_target_that_is_left_out(fake: FakeEnvironment) -> None:

@@ -122,6 +122,23 @@ def test_somebody_s_folder_is_not_replaced(tmp_path: Path) -> None:
     assert (target / "mine").read_text() == "mine"
 
 
+def test_an_empty_folder_is_nobody_s(tmp_path: Path) -> None:
+    """With -f it may be made anew, as nothing is lost."""
+    (tmp_path / "out").mkdir()
+    with written_aside(str(tmp_path / "out"), format_named("dir"), force=True) as new:
+        _make(Path(new), "new", folder=True)
+    assert (tmp_path / "out" / manifest.NAME).read_text() == "new"
+
+
+def test_a_link_to_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    """What envpack wrote is the folder; the link is somebody's."""
+    _make(tmp_path / "real", "old", folder=True)
+    (tmp_path / "out").symlink_to("real")
+    with pytest.raises(OutputFault, match=r"`.*out` exists and was not written by envpack$"):
+        check_output(str(tmp_path / "out"), format_named("dir"), force=True)
+    assert (tmp_path / "out").is_symlink()
+
+
 def test_a_folder_that_cannot_be_put_there_leaves_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -330,37 +330,41 @@ class Draft:
         slots: dict[Place, list[_Slot]] = {}
         for slot in self._slots.values():
             slots.setdefault(slot.place, []).append(slot)
-        batches = []
-        pieces = self._by_place()
+        batches, pieces = [], self._by_place()
         for place in sorted({*pieces, *slots}):
             run = "/".join((str(place.group), place.name, place.info))
             singles: list[Entry] = []
-            last: list[tuple[int, str, Entry]] = []
+            last: list[tuple[int, Entry]] = []
             for slot in slots.get(place, ()):
                 entry = self._settled(slot, run, moves)
                 rank = ALIAS if isinstance(entry.content, Alias) else slot.rank
-                if rank == FILE:
-                    singles.append(entry)
-                else:
-                    last.append((rank, entry.name, entry))
+                singles += [entry] if rank == FILE else []
+                last += [(rank, entry)] if rank != FILE else []
             singles.sort(key=lambda entry: entry.name)
-            behind = tuple(entry for _, _, entry in sorted(last, key=lambda item: item[:2]))
+            last.sort(key=lambda item: (item[0], item[1].name))
+            behind = tuple(entry for _, entry in last)
             batches.append(Batch(run, tuple(pieces.get(place, ())), tuple(singles), behind))
         return tuple(batches)
 
     def _settled(self, slot: _Slot, run: str, moves: tuple[Move, ...]) -> Entry:
         """Return the entry of a slot as it will be: an alias or a launcher, if it can be one."""
         entry, target = slot.entry._replace(run=run), slot.target
-        place = None if target is None else self.place(target)
-        if target is None or place is None:
+        if target is None or (place := self.place(target)) is None:
             return entry
         other = self._slots.get(target)
         first = place <= slot.place and (other is None or other.target is None)
-        executable = entry.executable if other is None else other.entry.executable
-        linked = stands_for(entry, target, moves, executable if first else None)
+        linked = stands_for(entry, target, moves, self._mode_of(target) if first else None)
         if linked is entry and is_library(entry.name):
             self.doubled.append((entry.name, target))
         return linked
+
+    def _mode_of(self, name: str) -> bool:
+        """Say whether an entry is executable."""
+        folder, _, base = name.rpartition("/")
+        if name in self._slots:
+            return self._slots[name].entry.executable
+        rows = unpacked(self._pieces[folder][self._names_in(folder)[base]][1].rows)
+        return any(row[1] for row in rows if row[0] == base)
 
     def _settle_conflicts(self) -> None:
         """Let the environment's directory win over the interpreter's file of the same name."""

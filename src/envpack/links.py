@@ -56,7 +56,7 @@ def stands_for(
             code = _launcher(entry.name, target, content.path)
             if code is not None:
                 return Entry(entry.name, Inline(code), True, False, entry.run)
-            near = executable is not None and _edited_alike(entry.name, target, content.path, moves)
+            near = _edited_alike(entry.name, target, content.path, moves)
     except OSError as error:
         assert isinstance(content, Disk)
         raise SourceFault(f"cannot read `{content.path}`: {error.strerror or error}") from error
