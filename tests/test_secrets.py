@@ -38,6 +38,9 @@ FILES = {
     ".env.production": "TOKEN={}\n",
     "share/app/.env": "TOKEN={}\n",
     ".envrc": "export TOKEN={}\n",
+    "sub/.envrc": "export T={}\n",
+    "etc/auth.json": '{{"t": "{}"}}',
+    ".vscode/settings.json": '{{"db": {{"t": "{}"}}}}',
     ".netrc": "machine h login u password {}\n",
     "_netrc": "machine h login u password {}\n",
     ".pypirc": "[pypi]\npassword = {}\n",
@@ -239,12 +242,14 @@ def test_what_a_record_names_stays(tmp_path: Path) -> None:
 def test_a_kernel_with_a_token_is_told(tmp_path: Path) -> None:
     """Which variable it is, and never its value; harmless ones are not named."""
     fake = make_environment(tmp_path)
-    variables = {"API_TOKEN": "sEcR3t000Zq", "MY_KEY": "${OTHER}", "LANG": "C"}
+    variables = {"API_TOKEN": "sEcR3t000Zq", "MY_KEY": "${OTHER}", "LANG": "C", "T": "sEcR3t1Zq2"}
     spec = json.dumps({"argv": ["python"], "env": variables})
     fake.add("share/jupyter/kernels/k/kernel.json", spec)
     name = "share/jupyter/kernels/k/kernel.json"
-    told = (f"`{name}` sets `API_TOKEN`, which looks like a secret, and goes in",)
-    assert packed(fake).secrets == told
+    told = [
+        f"`{name}` sets `{n}`, which looks like a secret, and goes in" for n in ("API_TOKEN", "T")
+    ]
+    assert packed(fake).secrets == tuple(told)
     with pytest.raises(FindingError, match="API_TOKEN") as caught:
         packed(fake, strict=True)
     assert "sEcR3t" not in str(caught.value)
@@ -375,6 +380,7 @@ PUBLIC = {
     "src/shop/credentials.json": '{"$ref": "#/definitions/credentials"}',
     ".npmrc": "engine-strict=true\n",
     ".envrc": "layout python3\nexport PYTHONPATH=src\n",
+    ".vscode/settings.json": '{"python.defaultInterpreterPath": "libs/Py3/bin/python", "n": 4}',
     ".env.test": "DEBUG=1\nAPI_KEY=${API_KEY}\n",
     ".env.example": "TOKEN=\n",
     "prod.tfvars": 'region = "eu-west-1"\n',

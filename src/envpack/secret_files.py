@@ -30,9 +30,11 @@ _PUBLIC_TOO = (
     r"\.envrc|\.env\..*|\.npmrc|auth\.json|(?:secrets|credentials)\.(?:json|toml|ya?ml)"
     r"|.*service[_-]?account.*\.json|client_secret.*\.json|.*\.(?:auto\.)?tfvars|kubeconfig"
 )
-_PUBLIC_TOO_BELOW = r"(?:.*/)?\.(?:aws|azure|kube)/.+"
+_PUBLIC_TOO_BELOW = r"(?:.*/)?\.(?:(?:aws|azure|kube)/.+|vscode/settings\.json)"
 """Names that a translation, a schema or a template may have too: these are looked into."""
 _ASSIGNED = r"""([A-Za-z_][\w.-]*)["']?[ \t]*[:=][ \t]*["']?([^\s"',{}\[\]#]{6,})"""
+_RANDOM = r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w+=-]{10,}"
+"""What no person thinks of, whatever it is called: of both cases, with a digit."""
 _WORDS = r"(?i)(?:[a-z]+[._-]?)+|[/$<%].*|\d+"
 _NAMES = frozenset({"kubeconfig", "auth.json"})
 _ENDS = (
@@ -105,7 +107,15 @@ def tells(name: str, head: bytes) -> bool:
     return named is not None and _assigns(text)
 
 
+def is_token(value: str) -> bool:
+    """Say whether a value can be nothing but a token or a password."""
+    return re.fullmatch(_RANDOM, value) is not None
+
+
 def _assigns(text: str) -> bool:
-    """Say whether a text gives a value that is no word and no place to what is named a secret."""
+    """Say whether a text gives a value that is a secret by itself, or by what it is given to."""
     pairs = (match.groups() for match in re.finditer(_ASSIGNED, text))
-    return any(is_secret_name(name) and not re.fullmatch(_WORDS, value) for name, value in pairs)
+    return any(
+        is_token(value) or (is_secret_name(name) and not re.fullmatch(_WORDS, value))
+        for name, value in pairs
+    )

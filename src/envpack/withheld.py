@@ -23,7 +23,15 @@ from envpack.editable_hooks import lies_in
 from envpack.errors import EnvpackError
 from envpack.model import EditableForm, Reason
 from envpack.redact import has_secrets, is_secret_name
-from envpack.secret_files import HEAD, is_named_so, is_secret, is_setting, may_be_named_so, may_tell
+from envpack.secret_files import (
+    HEAD,
+    is_named_so,
+    is_secret,
+    is_setting,
+    is_token,
+    may_be_named_so,
+    may_tell,
+)
 from envpack.select import Filter, excluded
 
 _VERSIONED = re.compile(r"(?:^|/)(?:\.git|\.hg|\.svn|\.bzr|_darcs|CVS)(?:/|$)")
@@ -142,7 +150,7 @@ def _told_of_kernel(found: Found) -> Iterator[str]:
     variables = spec.get("env") if isinstance(spec, dict) else None
     for name, value in variables.items() if isinstance(variables, dict) else ():
         plain = not isinstance(value, str) or _PLAIN_VALUE.fullmatch(value)
-        if not plain and (is_secret_name(name) or has_secrets(value)):
+        if not plain and (is_secret_name(name) or is_token(value) or has_secrets(value)):
             yield f"`{found.name}` sets `{name}`, which looks like a secret, and goes in"
 
 
