@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from envpack.distributions import distributions_in
-from envpack.editable import EditableMode, Replacement, resolve, stray_paths
+from envpack.editable import EditableMode, Replacement, resolve
 from envpack.editable_build import pins
 from envpack.editable_hooks import hooks_of
 from envpack.editable_tree import anchor_of, copy_source
@@ -26,6 +26,7 @@ from envpack.environment import Environment, discover
 from envpack.errors import EditableFault, ToolFault
 from envpack.interpreter import Interpreter
 from envpack.model import EditableForm
+from envpack.strays import stray_paths
 from envpack.target import Target, target_of
 from envpack.uv import Uv
 

@@ -30,7 +30,7 @@ FLOORS = (
     {"choice", "settings", "wanted", "layout_record"},
     {"select", "draft", "native", "owners"},
     {"sources"},
-    {"editable_hooks", "editable_tree", "editable_build", "editable_copy"},
+    {"editable_hooks", "editable_tree", "editable_build", "editable_copy", "strays"},
     {"editable", "builds"},
     {"acquired"},
     {"acquire", "build_requires", "programs"},

@@ -31,13 +31,16 @@ def test_executable_is_what_its_owner_may_start(
     }
 
 
-def test_two_folders_that_link_to_each_other(tmp_path: Path) -> None:
-    """Neither is above the other, and yet the way leads in a circle."""
+@pytest.mark.parametrize("root", [".", "in"])
+def test_two_folders_that_link_to_each_other(tmp_path: Path, root: str) -> None:
+    """Neither is above the other, and yet the way leads in a circle; also outside of the root."""
     for here, there in (("a", "b"), ("b", "a")):
         (tmp_path / here).mkdir()
         (tmp_path / here / "to").symlink_to(f"../{there}")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/start").symlink_to("../a")
     with pytest.raises(SourceFault, match="is a link to a directory above it"):
-        found(tmp_path)
+        found(tmp_path / root)
 
 
 @pytest.mark.parametrize("target", ["nowhere", "file/below"])

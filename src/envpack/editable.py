@@ -19,16 +19,15 @@ from envpack.editable_build import Installed, Project, build_wheel, generator, i
 from envpack.editable_copy import copied_files, mapped_files
 from envpack.editable_hooks import (
     Hooks,
-    Pth,
     egg_links,
     hooks_of,
     outside,
-    read_pth,
     source_of,
 )
 from envpack.environment import Environment
 from envpack.errors import EditableFault, EnvpackError, ToolFault
 from envpack.model import Editable, EditableForm, Move
+from envpack.strays import StrayPath, rewritten, stray_paths
 from envpack.uv import Uv
 
 _REFUSED = "install without them: `uv sync --no-editable`, or allow `--editable auto`"
@@ -64,22 +63,6 @@ class Replacement(NamedTuple):
     moves: tuple[Move, ...] = ()
     needles: tuple[str, ...] = ()
     inline: tuple[tuple[str, bytes], ...] = ()
-
-
-class StrayPath(NamedTuple):
-    """A `.pth` of no editable distribution with lines that lead out of the environment.
-
-    `file` is relative to the environment's root; `paths` are the directories outside.
-    """
-
-    file: str
-    paths: tuple[str, ...]
-    pth: Pth
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return os.path.basename(self.file)
 
 
 class _Subject(NamedTuple):
@@ -119,7 +102,7 @@ def resolve(
     """
     subjects = _subjects(environment, distributions)
     found = stray_paths(environment, distributions)
-    strays = [stray for stray in found if stray.paths]
+    strays = [stray for stray in found if stray.leads_to]
     names = [subject.project.name for subject in subjects] + [stray.name for stray in strays]
     if not names:
         return ()
@@ -128,7 +111,7 @@ def resolve(
     if mode is EditableMode.BUILD and strays:
         raise EditableFault(
             f"{_quoted([stray.name for stray in strays])} of no distribution cannot be built;"
-            f" it leads to {_quoted([path for stray in strays for path in stray.paths])}",
+            f" it leads to {_quoted([path for stray in strays for path in stray.leads_to])}",
             hint="allow its files to be copied: `--editable auto`",
         )
     # A temporary directory may be spelled through a link (macOS); tools write its real path.
@@ -144,37 +127,12 @@ def resolve(
         for subject, wheel in zip(subjects, wheels, strict=True)
     ]
     for stray in found:
-        if not stray.paths:  # all its lines are `.egg-link`s, and one of those takes it along
+        if not stray.leads_to:  # all its lines are `.egg-link`s, and one of those takes it along
             rest = _stray(stray, environment)
             at = next(i for i, subject in enumerate(subjects) if subject.linked in stray.pth.paths)
             hooks = tuple(sorted({*done[at].hooks, *rest.hooks}))
             done[at] = done[at]._replace(hooks=hooks, inline=(*done[at].inline, *rest.inline))
     return (*done, *(_stray(stray, environment) for stray in strays))
-
-
-def stray_paths(
-    environment: Environment, distributions: Sequence[Distribution]
-) -> tuple[StrayPath, ...]:
-    """Find the `.pth` files with lines leading out, beside those of editable distributions.
-
-    Lines that stay in the environment or its interpreter are no strays, nor are lines of code.
-    Those of easy-install.pth that an `.egg-link` accounts for are none either.
-    """
-    site = environment.site_packages
-    known = {row.name for each in distributions if each.editable for row in each.rows()}
-    linked = {link.code for link in egg_links(environment)}
-    found = []
-    for name in sorted(os.listdir(os.path.join(environment.root, site))):
-        file = f"{site}/{name}"
-        path = os.path.join(environment.root, file)
-        if not name.endswith(".pth") or file in known or not os.path.isfile(path):
-            continue
-        pth = read_pth(path)
-        leading_out = outside(environment, pth.paths)
-        if leading_out:
-            paths = tuple(path for path in leading_out if path not in linked)
-            found.append(StrayPath(file, paths, pth))
-    return tuple(found)
 
 
 def _subjects(
@@ -353,13 +311,22 @@ def _copied(
 
 
 def _stray(stray: StrayPath, environment: Environment) -> Replacement:
-    """Copy what a stray `.pth` makes importable, and keep its harmless lines."""
+    """Copy what a stray `.pth` makes importable, and keep its harmless lines.
+
+    What code puts on sys.path may come before site-packages, so it stays a folder of its own.
+    """
     there = tuple(path for path in stray.paths if os.path.isdir(path))
     gone = [path for path in stray.paths if path not in there]
-    files = mapped_files(environment, Hooks(paths=there), (False, set()), stray.name)
+    site, nothing = environment.site_packages, (False, set[str]())
+    files = mapped_files(environment, Hooks(paths=there), nothing, stray.name)
+    places = {}
+    for number, path in enumerate(dict.fromkeys(named.path for named in stray.code), 1):
+        places[path] = place = f"share/envpack/{stray.name.removesuffix('.pth')}-{number}"
+        mapped = mapped_files(environment, Hooks(paths=(path,)), nothing, stray.name)
+        files |= {f"{place}{name.removeprefix(site)}": file for name, file in mapped.items()}
     inside = [path for path in stray.pth.paths if not outside(environment, [path])]
-    site = os.path.join(environment.root, environment.site_packages)
-    lines = [*stray.pth.harmless, *(os.path.relpath(path, site) for path in inside)]
+    folder = os.path.join(environment.root, site)
+    lines = [*rewritten(stray, places, site), *(os.path.relpath(path, folder) for path in inside)]
     keep = any(line.strip() and not line.startswith("#") for line in lines)
     text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     return Replacement(
@@ -373,7 +340,7 @@ def _stray(stray: StrayPath, environment: Environment) -> Replacement:
         info="",
         files=tuple(sorted(files.items())),
         hooks=(stray.file,),
-        needles=tuple(sorted({*stray.paths, *map(os.path.realpath, stray.paths)})),
+        needles=tuple(sorted({*stray.leads_to, *map(os.path.realpath, stray.leads_to)})),
         inline=((stray.file, text),) if keep else (),
     )
 

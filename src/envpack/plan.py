@@ -27,6 +27,7 @@ from envpack.native_host import BundleLibs
 from envpack.record_entries import settle_records
 from envpack.records import Record
 from envpack.select import Filter, excluded
+from envpack.strays import named_by_code
 from envpack.version import VERSION
 from envpack.withheld import withhold
 
@@ -170,6 +171,7 @@ def _needles(environment: Environment, replacements: Sequence[Replacement]) -> t
     interpreter = environment.interpreter
     paths = {environment.root, *environment.spellings, *interpreter.places, *environment.former}
     paths |= {needle for replacement in replacements for needle in replacement.needles}
+    paths |= named_by_code(environment)
     if environment.project is not None:
         paths.add(environment.project.root)
     return tuple(sorted(path for path in paths if len(path) > 1))
