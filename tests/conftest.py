@@ -41,6 +41,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["ENVPACK_CACHE_DIR"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_user_site() -> Iterator[None]:
+    """Keep the tests away from what this machine's user has installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONNOUSERSITE", "1")
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --machines, which runs the tests on other machines too."""
     parser.addoption("--machines", action="store_true", help="also run the tests on other machines")

@@ -40,7 +40,7 @@ FLOORS = (
     {"layout_grid", "covering"},
     {"layout_stock"},
     {"record_entries"},
-    {"carry", "merge", "withheld"},
+    {"carry", "merge", "user_site", "withheld"},
     {"plan"},
     {"cache"},
     {"runs"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_a_link_that_leads_nowhere(tmp_path: Path, target: str) -> None:
     item = found(tmp_path)["link"]
     assert isinstance(item, Found)
     assert (item.kind, item.link) == ("dangling", target)
+
+
+def test_a_link_to_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe is none, by whatever name."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    items = found(tmp_path)
+    assert [item.kind for item in items.values() if isinstance(item, Found)] == ["special"] * 2
 
 
 def test_names_in_order_and_what_is_passed_over(tmp_path: Path) -> None:

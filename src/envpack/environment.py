@@ -32,7 +32,7 @@ class Environment(NamedTuple):
 
     `root` is absolute and free of links; `spellings` are the other absolute paths by which its
     files may name it. `former` are the paths of the prefix it was made on, where the interpreter is
-    another.
+    another. `user_base` is the prefix of the user site that it sees, "" if it sees none.
     """
 
     root: str
@@ -41,6 +41,7 @@ class Environment(NamedTuple):
     system_site: bool
     project: Project | None
     former: tuple[str, ...] = ()
+    user_base: str = ""
 
     @property
     def site_packages(self) -> str:
@@ -100,14 +101,26 @@ def discover(path: str, python: str | None = None, *, packed: bool = True) -> En
             hint=_ANEW,
         )
     spelled = {os.path.abspath(path), recorded or root}
+    system_site = config.get("include-system-site-packages", "false").lower() == "true"
     return Environment(
         root=root,
         spellings=tuple(sorted(spelled - {root})),
         interpreter=interpreter,
-        system_site=config.get("include-system-site-packages", "false").lower() == "true",
+        system_site=system_site,
         project=_project_of(os.path.dirname(os.path.abspath(path))),
         former=former,
+        user_base=_user_base(interpreter) if system_site else "",
     )
+
+
+def _user_base(interpreter: Interpreter) -> str:
+    """Return the prefix of the user site, "" if there is none or Python was told not to look.
+
+    As site.py has it: PYTHONUSERBASE, else `~/.local`; PYTHONNOUSERSITE.
+    """
+    base = os.path.realpath(os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local"))
+    there = os.path.isdir(os.path.join(base, interpreter.site_packages))
+    return base if there and not os.environ.get("PYTHONNOUSERSITE") else ""
 
 
 def _interpreter(executable: str, home: str, version_info: str, *, packed: bool) -> Interpreter:

@@ -73,7 +73,7 @@ def add_interpreter(
         return []
     used = [dist for dist in dists if dist.name not in shadowing]
     for dist in used:
-        _fix_urls(draft, root, folder, dist)
+        fix_urls(draft, root, folder, dist)
     add_records(draft, records, folder, used, origin)
     return [Package(dist.name, dist.version) for dist in used]
 
@@ -188,7 +188,7 @@ def add_environment(
             taken = _of_environment(draft, environment, found, name, owners, hooks, unjudged)
             draft.add_found(name, taken, origin, root=root)
     for dist in kept:
-        _fix_urls(draft, root, folder, dist)
+        fix_urls(draft, root, folder, dist)
     add_records(draft, records, folder, kept, origin)
 
 
@@ -247,7 +247,7 @@ def _passed_over(
     return frozenset(skip)
 
 
-def _fix_urls(draft: Draft, root: str, folder: str, dist: Distribution) -> None:
+def fix_urls(draft: Draft, root: str, folder: str, dist: Distribution) -> None:
     """Leave out a direct_url.json that names a local path, and credentials from any other.
 
     provenance_url.json (PEP 710) says the same of what came from an index.

@@ -28,6 +28,7 @@ from envpack.record_entries import settle_records
 from envpack.records import Record
 from envpack.select import Filter, excluded
 from envpack.strays import named_by_code
+from envpack.user_site import add_user_site, told_of, user_distributions
 from envpack.version import VERSION
 from envpack.withheld import withhold
 
@@ -65,9 +66,9 @@ def make_plan(
     packages: list[Package] = []
     records: list[Record] = []
     unjudged = partial(excluded, filters=filters)
+    notes: list[str] = []
     if starter is None:
-        shadowing = {dist.name for dist in distributions}
-        packages += add_interpreter(draft, records, environment, shadowing, unjudged)
+        packages += _add_bases(draft, records, environment, distributions, unjudged, notes)
     elif environment.system_site:
         raise EnvironmentFault(
             "the environment uses packages of its base interpreter, which --no-python leaves out",
@@ -107,9 +108,29 @@ def make_plan(
         outside=tuple(draft.outside),
         libraries=libraries,
         scrubbed=tuple(draft.scrubbed),
-        warnings=(*warnings, *(twice(name, target) for name, target in draft.doubled)),
+        warnings=(*notes, *warnings, *(twice(name, target) for name, target in draft.doubled)),
         secrets=secrets,
     )
+
+
+def _add_bases(
+    draft: Draft,
+    records: list[Record],
+    environment: Environment,
+    distributions: Sequence[Distribution],
+    unjudged: Callable[[str], bool],
+    notes: list[str],
+) -> list[Package]:
+    """Enter the interpreter, and the user site over it; `notes` gets what is to be told."""
+    own = {dist.name for dist in distributions}
+    users = user_distributions(environment)
+    shadowing = own | {dist.name for dist in users}
+    packages = add_interpreter(draft, records, environment, shadowing, unjudged)
+    if not environment.user_base:
+        return packages
+    third = add_user_site(draft, records, environment, users, own, unjudged)
+    notes.append(told_of(environment, len(third)))
+    return [*packages, *third]
 
 
 def _packages(
@@ -163,6 +184,8 @@ def _moves(environment: Environment, replacements: Sequence[Replacement]) -> tup
     moves = {Move(old, "") for old in (*roots, *prefixes)}
     moves |= {Move(f"{root}/lib64", "lib") for root in roots}
     moves |= {move for replacement in replacements for move in replacement.moves}
+    if base := environment.user_base:
+        moves |= {Move(f"{base}/{name}", name) for name in ("bin", environment.site_packages)}
     return tuple(sorted(moves, key=lambda move: (-len(move.old), move)))
 
 
@@ -172,6 +195,8 @@ def _needles(environment: Environment, replacements: Sequence[Replacement]) -> t
     paths = {environment.root, *environment.spellings, *interpreter.places, *environment.former}
     paths |= {needle for replacement in replacements for needle in replacement.needles}
     paths |= named_by_code(environment)
+    if environment.user_base:
+        paths.add(f"{environment.user_base}/{environment.site_packages}")
     if environment.project is not None:
         paths.add(environment.project.root)
     return tuple(sorted(path for path in paths if len(path) > 1))
