@@ -28,7 +28,7 @@ DOWNLOADS = (
 
 MUTANTS = {
     "draft": (
-        (("test_links.py", "test_plan.py"), *PLANS),
+        (("test_draft.py", "test_links.py", "test_plan.py"), *PLANS),
         [
             ('start = folder + "/"', "start = folder"),
             ("Disk) and not is_near(slot.entry.name, slot.target):", "Disk):"),

@@ -19,8 +19,17 @@ import envpack
 from envpack import carry, host_start
 from envpack.distributions import distributions_in
 from envpack.environment import discover
-from envpack.host_data import MODULE, Places, Store, certificates, compiled_places, start_entries
-from envpack.host_start import BUNDLE, STORES, settings
+from envpack.host_data import (
+    MODULE,
+    Places,
+    Store,
+    Zones,
+    certificates,
+    compiled_places,
+    start_entries,
+    time_zones,
+)
+from envpack.host_start import BUNDLE, STORES, ZONEINFO, settings
 from envpack.libraries import Libraries, Licensed
 from envpack.model import Inline, Plan
 from envpack.native import Native
@@ -116,6 +125,21 @@ def names(plan: Plan) -> set[str]:
 LINE, SCRIPT = f"{SITE}/{MODULE}.pth", f"{SITE}/{MODULE}.py"
 
 
+@pytest.fixture(autouse=True)
+def zones(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    """Give this machine two time zones, of which one has two names."""
+    root = tmp_path_factory.mktemp("zones")
+    folder = root / "usr/share/zoneinfo"
+    for name in ("UTC", "Europe/Berlin", "posix/UTC", "right/UTC", "localtime"):
+        write(folder / name, b"TZif2" + name.encode())
+    write(folder / "zone.tab", "# a table")
+    (folder / "Zulu").symlink_to("UTC")
+    found = time_zones(str(root))
+    assert found is not None
+    monkeypatch.setattr(carry, "time_zones", lambda: found)
+    return found
+
+
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     """Give this machine a store of three certificates."""
@@ -160,9 +184,39 @@ def test_terminals_in_the_pack(
 
 
 @pytest.mark.parametrize("bundle", list(BundleLibs))
-def test_nothing_to_find(tmp_path: Path, store: Store, bundle: BundleLibs) -> None:
-    """A Python without OpenSSL and terminals starts as it is."""
+def test_nothing_to_find(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, bundle: BundleLibs
+) -> None:
+    """A Python without OpenSSL and terminals starts as it is, if no time zones are carried."""
+    monkeypatch.setattr(carry, "time_zones", lambda: None)
     assert names(planned(make_environment(tmp_path), bundle)) == set()
+
+
+@pytest.mark.parametrize("bundle", list(BundleLibs))
+def test_time_zones(tmp_path: Path, zones: Zones, bundle: BundleLibs) -> None:
+    """`all` brings those of this machine, once, with the tables; the report says where from."""
+    plan = planned(make_environment(tmp_path), bundle)
+    found = {e.name.removeprefix(f"{ZONEINFO}/") for e in plan.entries if ZONEINFO in e.name}
+    carried = plan.libraries.time_zones
+    if bundle is not ALL:
+        assert (found, carried) == (set(), None)
+        return
+    assert found == {"UTC", "Zulu", "Europe/Berlin", "zone.tab"}
+    assert carried is not None
+    assert (carried.file, carried.source, carried.count) == (ZONEINFO, zones.source, 3)
+    assert names(plan) == {LINE, SCRIPT}
+
+
+def test_no_time_zones_here_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the way out: they are on PyPI too."""
+    monkeypatch.setattr(carry, "time_zones", lambda: None)
+    fake = make_environment(tmp_path)
+    write(fake.prefix / "share/terminfo/x/xterm", b"\x1a\x01")
+    assert planned(fake, ALL).warnings == (
+        "this machine has no time zones to carry: where the other has none either, zoneinfo"
+        " needs PyPI's tzdata in the environment",
+    )
+    assert time_zones(str(tmp_path)) is None
 
 
 def test_a_python_of_the_other_machine(tmp_path: Path, store: Store) -> None:
@@ -286,7 +340,7 @@ class Host:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.pack = root / "pack"
-        for table in ("STORES", "FOLDERS", "TERMINALS"):
+        for table in ("STORES", "FOLDERS", "TERMINALS", "ZONES"):
             moved = tuple(f"{root}{path}" for path in getattr(host_start, table))
             monkeypatch.setattr(host_start, table, moved)
 
@@ -361,6 +415,26 @@ def test_a_colon_in_the_place_of_the_pack(host: Host) -> None:
     assert host.settings() == {"TERMINFO": "/a:b/share/terminfo"}
     host.add("usr/lib/terminfo/x/xterm")
     assert host.settings() == {"TERMINFO_DIRS": "/usr/lib/terminfo"}
+
+
+ZONED = {"PYTHONTZPATH": "/pack/share/zoneinfo", "TZDIR": "/pack/share/zoneinfo"}
+
+
+def test_time_zones_of_the_machine(host: Host) -> None:
+    """Those it has go before the pack's, wherever Python looks; each variable is a choice."""
+    host.add("pack/share/zoneinfo/UTC")
+    assert host.settings() == {**OWN, **ZONED}
+    assert host.settings(TZDIR="") == {**OWN, "PYTHONTZPATH": ZONED["PYTHONTZPATH"]}
+    assert host.settings(PYTHONTZPATH="") == {**OWN, "TZDIR": ZONED["TZDIR"]}
+    host.add("etc/zoneinfo/UTC")
+    assert host.settings() == OWN
+
+
+def test_a_colon_in_the_place_of_the_time_zones(host: Host) -> None:
+    """PYTHONTZPATH is a list; the C library takes its folder whole."""
+    host.pack = host.root / "a:b"
+    host.add("a:b/share/zoneinfo/UTC")
+    assert host.settings() == {"TZDIR": "/a:b/share/zoneinfo"}
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])

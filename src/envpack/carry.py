@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from envpack.draft import INTERPRETER, REST, Draft
 from envpack.entries import disk_at
 from envpack.environment import Environment
 from envpack.errors import SourceFault
 from envpack.floor import in_words
-from envpack.host_data import Store, certificates, compiled_places, start_entries
-from envpack.host_start import BUNDLE, TERMINFO
-from envpack.libraries import Certificates, Libraries, Licensed, Wish
+from envpack.host_data import (
+    Store,
+    Zones,
+    certificates,
+    compiled_places,
+    start_entries,
+    time_zones,
+)
+from envpack.host_start import BUNDLE, TERMINFO, ZONEINFO
+from envpack.libraries import HostData, Libraries, Licensed, Wish
 from envpack.model import Entry, Inline, Move
 from envpack.native import Native, resolve
 from envpack.native_host import BundleLibs, Licence, common_licences
@@ -46,11 +54,11 @@ def add_libraries(
     for name, path in (*native.carried, *native.companions):
         content, executable = disk_at(path)
         draft.add(Entry(name, content, executable), INTERPRETER, _HERE)
-    store: Store | None = None
-    warnings: tuple[str, ...] = ()
+    carried = _Carried()
     if bundle is not BundleLibs.NONE:
         here = (*files, *native.carried)
-        store, warnings = _add_host_data(draft, environment, here, needles, bundle)
+        carried = _add_host_data(draft, environment, here, needles, bundle)
+    store, zones = carried.store, carried.zones
     libraries = Libraries(
         carried=tuple(name for name, _ in native.carried),
         missing=tuple(Wish(*want) for want in native.missing),
@@ -64,10 +72,11 @@ def add_libraries(
         raised=_raised(native),
         glibc=native.floor.glibc,
         glibcxx=native.floor.glibcxx,
-        licences=tuple(_add_licences(draft, _licences(native, store))),
-        certificates=Certificates(BUNDLE, store.source, store.count) if store else None,
+        licences=tuple(_add_licences(draft, _licences(native, carried))),
+        certificates=HostData(BUNDLE, store.source, store.count) if store else None,
+        time_zones=HostData(ZONEINFO, zones.source, zones.count) if zones else None,
     )
-    return libraries, warnings
+    return libraries, carried.warnings
 
 
 def _check_starts(native: Native) -> None:
@@ -92,44 +101,64 @@ def _raised(native: Native) -> str:
     return f"to glibc {need.version} by {need.file}, for {native.wanters[need.file]}: {least}"
 
 
+class _Carried(NamedTuple):
+    """Data of this machine that comes along, and warnings of what it has not."""
+
+    store: Store | None = None
+    zones: Zones | None = None
+    warnings: tuple[str, ...] = ()
+
+
 def _add_host_data(
     draft: Draft,
     environment: Environment,
     files: tuple[tuple[str, str], ...],
     needles: Iterable[str],
     bundle: BundleLibs,
-) -> tuple[Store | None, tuple[str, ...]]:
-    """Enter what finds certificates and terminals on the other machine, and with ALL a store.
+) -> _Carried:
+    """Enter what finds data of the other machine, and with ALL the same of this one.
 
     A Python that is not in the archive has its own.
     """
     if _PYTHON not in dict(files):
-        return None, ()
+        return _Carried()
     places = compiled_places(files, needles)
-    terminals = draft.has_any_below(TERMINFO)
-    if places.openssl is None and not terminals:
-        return None, ()
+    zones = time_zones() if bundle is BundleLibs.ALL else None
+    if places.openssl is None and not draft.has_any_below(TERMINFO) and zones is None:
+        return _Carried()
     for entry in start_entries(environment.site_packages, places):
         draft.add(entry, REST, "envpack")
-    if places.openssl is None or bundle is not BundleLibs.ALL:
-        return None, ()
-    store = certificates()
-    if store is None:
-        return None, (
-            "this machine has no store of certificates to carry: where the other has none either,"
-            " TLS needs SSL_CERT_FILE",
+    if bundle is not BundleLibs.ALL:
+        return _Carried()
+    warnings = []
+    for name, path in zones.files if zones else ():
+        if name not in draft:
+            _add(draft, name, path)
+    if zones is None:
+        warnings.append(
+            "this machine has no time zones to carry: where the other has none either, zoneinfo"
+            " needs PyPI's tzdata in the environment"
         )
-    draft.add(Entry(BUNDLE, Inline(store.data), relocate=False), INTERPRETER, _HERE)
-    return store, ()
+    store = certificates() if places.openssl is not None else None
+    if store is not None:
+        draft.add(Entry(BUNDLE, Inline(store.data), relocate=False), INTERPRETER, _HERE)
+    elif places.openssl is not None:
+        warnings.append(
+            "this machine has no store of certificates to carry: where the other has none either,"
+            " TLS needs SSL_CERT_FILE"
+        )
+    return _Carried(store, zones, tuple(warnings))
 
 
-def _licences(native: Native, store: Store | None) -> Iterator[tuple[str, Licence]]:
+def _licences(native: Native, carried: _Carried) -> Iterator[tuple[str, Licence]]:
     """Yield each carried file with its licence."""
     by_soname = {licence.soname: licence for licence in native.licences}
     for name, _ in native.carried:
         yield name, by_soname[posixpath.basename(name)]
-    if store is not None:
-        yield BUNDLE, store.licence
+    if carried.store is not None:
+        yield BUNDLE, carried.store.licence
+    if carried.zones is not None:
+        yield ZONEINFO, carried.zones.licence
 
 
 def _add_licences(draft: Draft, licences: Iterable[tuple[str, Licence]]) -> Iterator[Licensed]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from envpack.host_start import BUNDLE, STORES
+from envpack.host_start import BUNDLE, STORES, ZONEINFO, ZONES, has_zones
 from envpack.model import Entry, Inline
 from envpack.native_host import Licence
 
@@ -25,6 +25,10 @@ _GUARDED = f"try: import {MODULE}\nexcept Exception: pass"
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
+_ZONE = b"TZif"  # RFC 8536
+_ZONE_LICENCE = "usr/share/doc/tzdata/copyright"
+# The same again in two other ways of counting seconds, and what this machine is set to.
+_NO_ZONES = frozenset({"posix", "right", "localtime"})
 _CA_LICENCE = "usr/share/doc/ca-certificates/copyright"  # Debian's; what makes the file is a script
 
 _STATIC = (r"lib/libpython3[^/]*\.so[\d.]*", r"bin/python")
@@ -124,6 +128,52 @@ def certificates(root: str = "/") -> Store | None:
             licence = Licence(BUNDLE, *(("ca-certificates", path) if known else ("", "")))
             return Store(source, count, data, licence)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """The time zones of this machine: where they are, how many, (name, path) of all files."""
+
+    source: str
+    count: int
+    files: tuple[tuple[str, str], ...]
+    licence: Licence
+
+
+def time_zones(root: str = "/") -> Zones | None:
+    """Return the time zones of this machine, None if it has none where Python looks.
+
+    `root` is where the machine's files are. Names are those in the archive.
+    """
+    for source in ZONES:
+        folder = os.path.join(root, source.lstrip("/"))
+        if not has_zones(folder):
+            continue
+        files = dict(_zone_files(folder))
+        count = sum(map(_is_zone, files.values()))
+        path = os.path.join(root, _ZONE_LICENCE)
+        known = ("tzdata", path) if os.path.isfile(path) else ("", "")
+        return Zones(source, count, tuple(sorted(files.items())), Licence(ZONEINFO, *known))
+    return None
+
+
+def _zone_files(folder: str) -> Iterator[tuple[str, str]]:
+    for above, folders, names in os.walk(folder, followlinks=True):
+        if above == folder:
+            folders[:] = [name for name in folders if name not in _NO_ZONES]
+            names = [name for name in names if name not in _NO_ZONES]  # noqa: PLW2901 - fewer
+        for name in names:
+            path = os.path.join(above, name)
+            if os.path.isfile(path):
+                yield f"{ZONEINFO}/{os.path.relpath(path, folder)}", os.path.realpath(path)
+
+
+def _is_zone(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_ZONE)) == _ZONE
+    except OSError:
+        return False
 
 
 def start_entries(site_packages: str, places: Places) -> tuple[Entry, ...]:

@@ -1,4 +1,4 @@
-"""Runs in the packed Python whenever it starts: finds certificates and terminals for it.
+"""Runs in the packed Python whenever it starts: finds certificates, terminals and time zones.
 
 A part of the archive, next to a `.pth` that imports it; Python 3.8 must read it. It looks at a
 few files, imports nothing that `site` has not, and never fails. What the machine has comes before
@@ -29,8 +29,12 @@ FOLDERS = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/var/lib/ca-certificates/ope
 
 TERMINALS = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo")
 
+ZONES = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
+"""Where CPython looks for time zones by itself (PEP 615), and the C library in the first."""
+
 BUNDLE = "share/envpack/cacert.pem"
 TERMINFO = "share/terminfo"
+ZONEINFO = "share/zoneinfo"
 
 
 def start(openssl: "str | None", terminals: "tuple[str, ...]") -> None:
@@ -39,8 +43,11 @@ def start(openssl: "str | None", terminals: "tuple[str, ...]") -> None:
         root = os.path.abspath(__file__)
         for _ in range(4):  # lib/python3.N/site-packages
             root = os.path.dirname(root)
-        for name, value in settings(os.environ, root, openssl, terminals).items():
+        found = settings(os.environ, root, openssl, terminals)
+        for name, value in found.items():
             os.environ[name] = value
+        if "TZDIR" in found and "TZ" in os.environ:
+            _read_zone_again(os.environ["TZ"])
     except Exception:  # noqa: BLE001, S110 - Python must start
         pass
 
@@ -58,7 +65,27 @@ def settings(
         found.update(_certificates(root, openssl))
     if "TERMINFO" not in environ and "TERMINFO_DIRS" not in environ:
         found.update(_terminals(root, terminals))
+    own = os.path.join(root, ZONEINFO)
+    if has_zones(own) and not any(map(has_zones, ZONES)):
+        if "PYTHONTZPATH" not in environ and ":" not in own:
+            found["PYTHONTZPATH"] = own
+        if "TZDIR" not in environ:  # the C library's
+            found["TZDIR"] = own
     return found
+
+
+def _read_zone_again(zone: str) -> None:
+    """Let the C library look for the zone anew: it has before, and keeps what TZ is the name of."""
+    import time
+
+    for name in ("UTC0", zone):
+        os.environ["TZ"] = name
+        time.tzset()
+
+
+def has_zones(folder: str) -> bool:
+    """Say whether a folder has time zones: nobody's has none of that name."""
+    return os.path.isfile(folder + "/UTC")
 
 
 def _certificates(root: str, openssl: str) -> "dict[str, str]":

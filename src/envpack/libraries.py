@@ -27,8 +27,8 @@ class Licensed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Certificates:
-    """A carried store of certificates: its name in the archive, where it was, how many it has."""
+class HostData:
+    """What is carried besides libraries: its name in the archive, where it was, how many it has."""
 
     file: str
     source: str
@@ -67,4 +67,5 @@ class Libraries(NamedTuple):
     raised: str = ""
     glibcxx: Need | None = None
     licences: tuple[Licensed, ...] = ()
-    certificates: Certificates | None = None
+    certificates: HostData | None = None
+    time_zones: HostData | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from envpack.interpreter import Interpreter
-from envpack.libraries import Libraries, Need, Wish
+from envpack.libraries import HostData, Libraries, Need, Wish
 from envpack.model import Digest, Editable, Head, LeftOut, Package
 
 NAME = "share/envpack/manifest.json"
@@ -64,7 +64,6 @@ def describe_editable(editable: Editable) -> dict[str, str]:
 
 def describe_libraries(libraries: Libraries) -> dict[str, Any]:
     """Return what manifest and report say of shared libraries."""
-    certificates = libraries.certificates
     return {
         "floor": list(libraries.floor),
         "glibc": _describe_need(libraries.glibc),
@@ -78,13 +77,13 @@ def describe_libraries(libraries: Libraries) -> dict[str, Any]:
             {"file": one.file, "package": one.package or None, "licence": one.licence or None}
             for one in libraries.licences
         ],
-        "certificates": certificates
-        and {
-            "file": certificates.file,
-            "source": certificates.source,
-            "count": certificates.count,
-        },
+        "certificates": _describe_data(libraries.certificates),
+        "time_zones": _describe_data(libraries.time_zones),
     }
+
+
+def _describe_data(data: HostData | None) -> dict[str, Any] | None:
+    return None if data is None else {"file": data.file, "source": data.source, "count": data.count}
 
 
 def _describe_wishes(wishes: Iterable[Wish]) -> list[dict[str, str]]:

@@ -79,14 +79,18 @@ class Here:
         assert not out.exists()
         return done.returncode, json.loads(done.stdout)["findings"]
 
-    def there(self, lab: Lab, *words: str) -> tuple[int, str, str]:
+    def there(self, lab: Lab, *words: str, **variables: str) -> tuple[int, str, str]:
         """Run a command of the archive on a machine without Python, read-only, as a user."""
         to = self.root / "unpacked"
         if to.exists():
             call([tool("rm"), "-rf", to], env=self.variables, cwd=self.root)
         unpack(self.root / "o.tar.gz", to)
         done = lab.sandbox().run(
-            [f"{PLACE}/{words[0]}", *words[1:]], binds={PLACE: to}, uid=USER, timeout=60
+            [f"{PLACE}/{words[0]}", *words[1:]],
+            binds={PLACE: to},
+            env=variables,
+            uid=USER,
+            timeout=60,
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -194,3 +198,53 @@ def test_a_program_that_looks_beside_itself(lab: Lab, here: Here) -> None:
     (here.env / "bin/tool").symlink_to("../share/my tool/run")
     here.pack()
     assert here.there(lab, "bin/tool") == (0, "beside\n", "")
+
+
+ZONES = """\
+import os, time, zoneinfo
+from datetime import datetime
+print(datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")).utcoffset())
+print(time.strftime("%Z", time.localtime(1782864000)), os.path.exists("/usr/share/zoneinfo"))
+"""
+
+
+def test_time_zones_where_there_are_none(lab: Lab, here: Here) -> None:
+    """With --bundle-libs all zoneinfo and the C library have those of this machine."""
+    report = here.pack("--bundle-libs", "all")
+    assert report["libraries"]["time_zones"]["count"] > 300
+    code = ("bin/python", "-c", ZONES)
+    zone = {"TZ": "America/New_York"}
+    assert here.there(lab, *code, **zone) == (0, "2:00:00\nEDT False\n", "")
+    here.pack()
+    done = here.there(lab, *code, **zone)
+    assert "No time zone found with key Europe/Berlin" in done[2]
+
+
+def test_code_of_a_pth(lab: Lab, here: Here) -> None:
+    """A folder that only code puts on sys.path is there, before site-packages as it was."""
+    folder = here.root / "my code"
+    folder.mkdir()
+    (folder / "only.py").write_text("V = 'here'\n")
+    (folder / "twin.py").write_text("V = 'first'\n")
+    (here.site / "twin.py").write_text("V = 'site'\n")
+    line = f"import sys; sys.path.insert(0, '{folder}')\n"
+    (here.site / "code.pth").write_text(line)
+    here.pack()
+    words = "import only, twin; print(only.V, twin.V)"
+    assert here.there(lab, "bin/python", "-c", words) == (0, "here first\n", "")
+
+
+def test_packages_of_the_user_site(lab: Lab, here: Here, tmp_path: Path) -> None:
+    """What an environment with system site-packages sees of its user goes along."""
+    here.env.joinpath("pyvenv.cfg").write_text(
+        here.env.joinpath("pyvenv.cfg")
+        .read_text()
+        .replace("site-packages = false", "site-packages = true")
+    )
+    site = tmp_path / "lib/python3.9/site-packages"
+    uv = [uv_program(), "pip", "install", "-q"]
+    call([*uv, "--python", here.env, "--target", site, "six"], env=here.variables, cwd=here.root)
+    report = here.pack(PYTHONUSERBASE=str(tmp_path))
+    assert any("user site" in line for line in report["warnings"])
+    code = "import six; print(six.moves.range(1))"
+    assert here.there(lab, "bin/python", "-c", code) == (0, "range(0, 1)\n", "")

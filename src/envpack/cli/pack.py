@@ -245,11 +245,15 @@ def _lines(report: PackReport, *, verbose: bool) -> list[str]:
     lines += [f"  needs     {sentence}" for sentence in libraries.floor]
     lines += [f"  raised    {libraries.raised}"] if libraries.raised else []
     lines += _some("carried", list(libraries.carried), verbose=verbose)
-    if libraries.certificates:
-        lines.append(
-            f"  carried   {console.counted(libraries.certificates.count, 'certificate')} of"
-            f" {libraries.certificates.source}, for machines without"
-        )
+    for data, what in (
+        (libraries.certificates, "certificate"),
+        (libraries.time_zones, "time zone"),
+    ):
+        if data:
+            lines.append(
+                f"  carried   {console.counted(data.count, what)} of {data.source}, for machines"
+                " without"
+            )
     lines += _licences(libraries, verbose=verbose)
     lines += _some(
         "missing", [f"{w.soname}, wanted by {w.file}" for w in libraries.missing], verbose=verbose

@@ -1,0 +1,60 @@
+"""A plan in the making: what is asked of it while it grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envpack.draft import REST, Draft
+from envpack.entries import disk_at
+from envpack.model import Entry, Inline
+from envpack.walk import walk
+from tests.test_plan import plan_of
+from tests.trees import make_environment, write
+
+
+def drafted(root: Path) -> Draft:
+    """Return a draft of all files below a folder."""
+    draft = Draft((str(root),), lambda: None)
+    for found in walk(str(root)):
+        items = ((item, REST) for item in found.found())
+        draft.add_found(found.name, items, "environment", root=str(root))  # type: ignore[arg-type]
+    return draft
+
+
+def test_below_a_folder_and_not_beside_it(tmp_path: Path) -> None:
+    """A name that only begins like the folder's is not in it."""
+    write(tmp_path / "share/terminfo-old/x", "x")
+    draft = drafted(tmp_path)
+    draft.add(Entry("share/terminfo.txt", Inline(b"")), REST, "envpack")
+    assert not draft.has_any_below("share/terminfo")
+    draft.add(Entry("share/terminfo/x/xterm", Inline(b"")), REST, "envpack")
+    assert draft.has_any_below("share/terminfo")
+    assert draft.has_any_below("share/terminfo-old")
+
+
+def test_native_files_are_looked_at_once(tmp_path: Path) -> None:
+    """A further name in the same folder is the same bytes; in another it may need others."""
+    for name in ("lib/libx.so.1.2", "lib/tool.py"):
+        write(tmp_path / name, "x")
+    write(tmp_path / "bin/run", "x", 0o755)
+    (tmp_path / "lib/libx.so.1").symlink_to("libx.so.1.2")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/libx.so.1").symlink_to("../lib/libx.so.1.2")
+    draft = drafted(tmp_path)
+    content, _ = disk_at(str(tmp_path / "bin/run"))
+    draft.add(Entry("bin/more", content, executable=True), REST, "envpack")
+    names = sorted(name for name, _ in draft.natives())
+    assert names == ["bin/more", "bin/run", "lib/libx.so.1.2", "more/libx.so.1"]
+
+
+def test_what_is_in_bin_can_be_started(tmp_path: Path) -> None:
+    """Installers forget the bit, and so do copies through other systems; links too."""
+    fake = make_environment(tmp_path)
+    fake.add("bin/tool", "#!/bin/sh\n", mode=0o644)
+    (fake.root / "bin/also").symlink_to("tool")
+    fake.add("share/tool", "#!/bin/sh\n", mode=0o644)
+    fake.add("share/notes", "text\n", mode=0o644)
+    (fake.root / "bin/notes").symlink_to("../share/notes")
+    modes = {entry.name: entry.executable for entry in plan_of(fake).entries}
+    assert (modes["bin/tool"], modes["bin/also"], modes["share/tool"]) == (True, True, False)
+    assert (modes["bin/notes"], modes["share/notes"]) == (True, False)
