@@ -58,3 +58,17 @@ def test_what_is_in_bin_can_be_started(tmp_path: Path) -> None:
     modes = {entry.name: entry.executable for entry in plan_of(fake).entries}
     assert (modes["bin/tool"], modes["bin/also"], modes["share/tool"]) == (True, True, False)
     assert (modes["bin/notes"], modes["share/notes"]) == (True, False)
+
+
+def test_other_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    """Nothing relocates them, and a name that was a link's has them for itself."""
+    write(tmp_path / "a", "x")
+    (tmp_path / "b").symlink_to("a")
+    draft = drafted(tmp_path)
+    draft.replace_content("a", Inline(b"new"))
+    draft.replace_content("b", Inline(b"other"))
+    entries = {entry.name: entry for batch in draft.finish() for entry in batch.entries()}
+    assert [(e.content, e.relocate) for e in entries.values()] == [
+        (Inline(b"new"), False),
+        (Inline(b"other"), False),
+    ]

@@ -558,8 +558,8 @@ def test_a_damaged_module_is_no_harm(tmp_path: Path, damage: str) -> None:
     assert started(site) == ("[] None\n", "")
 
 
-def test_the_module_is_for_old_pythons_and_imports_os_alone(tmp_path: Path) -> None:
-    """Python 3.8 reads it; `os` is there when `site` runs."""
+def test_the_module_is_for_old_pythons_and_imports_nothing_new(tmp_path: Path) -> None:
+    """Python 3.8 reads it; `os` is there when `site` runs, and `time` is a part of Python."""
     text = (installed(tmp_path) / f"{MODULE}.py").read_text("utf-8")
     tree = ast.parse(text, feature_version=(3, 8))
     guarded = {node for block in ast.walk(tree) if isinstance(block, ast.If) for node in block.body}
@@ -568,7 +568,8 @@ def test_the_module_is_for_old_pythons_and_imports_os_alone(tmp_path: Path) -> N
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom) and node not in guarded
     ]
-    assert imports == ["import os"]
+    assert sorted(imports) == ["import os", "import time"]
+    assert "time" in sys.builtin_module_names
     line = (tmp_path / LINE).read_text("ascii")
     assert line.count("\n") == 1
     assert line.startswith("import ")
