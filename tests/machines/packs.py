@@ -60,6 +60,11 @@ def pack_project(project: Project, out: Path, *options: str) -> dict[str, Any]:
     return report
 
 
+def found_in(report: dict[str, Any]) -> list[str]:
+    """Return what `--strict` has against a pack, but for libraries that the host must have."""
+    return [text for text in report["findings"] if "which is left to the other" not in text]
+
+
 @dataclass
 class Packs:
     """The packs of a session; tests only read them."""

@@ -92,7 +92,8 @@ def test_another_python_goes_in(lab: Lab, work: Path) -> None:
     folder = work / "other-python"
     folder.mkdir()
     project = lab.project("b", "3.12")
-    report = pack_project(project, folder / "env.tar.gz", "--python", str(own.prefix), "--strict")
+    options = ("--bundle-libs", "all", "--exclude", "*/_tkinter*", "--strict")
+    report = pack_project(project, folder / "env.tar.gz", "--python", str(own.prefix), *options)
     assert report["interpreter"]["version"] == own.version
     assert report["interpreter"]["managed"] is False
     other = unpack(folder / "env.tar.gz", folder / "unpacked")

@@ -127,7 +127,7 @@ class _Command(click.Command):
     "--strict",
     is_flag=True,
     help="Fail (exit 3) if a path of this machine remains, an editable had to be copied, a link"
-    " left the environment, or something may hold secrets.",
+    " left the environment, a library is left to the other machine, or something may hold secrets.",
 )
 @click.option("--dry-run", is_flag=True, help="Plan and report; write nothing.")
 @click.option("--deep", is_flag=True, help="With --dry-run: read all files; tell edits and leaks.")
