@@ -6,7 +6,7 @@ from pathlib import Path
 
 from envpack.draft import REST, Draft
 from envpack.entries import disk_at
-from envpack.model import Entry, Inline
+from envpack.model import Alias, Entry, Inline, Reason
 from envpack.walk import walk
 from tests.test_plan import plan_of
 from tests.trees import make_environment, write
@@ -72,3 +72,40 @@ def test_other_bytes_are_written_as_they_are(tmp_path: Path) -> None:
         (Inline(b"new"), False),
         (Inline(b"other"), False),
     ]
+
+
+def test_what_comes_later_is_there_too(tmp_path: Path) -> None:
+    """Whatever was asked before: nothing is remembered beyond what changed it."""
+    write(tmp_path / "lib/a", "x")
+    draft = drafted(tmp_path)
+    assert [entry.name for batch in draft.finish() for entry in batch.entries()] == ["lib/a"]
+    write(tmp_path / "more/b", "x")
+    for found in walk(str(tmp_path / "more")):
+        items = ((item, REST) for item in found.found())
+        draft.add_found("more", items, "environment", root=str(tmp_path))  # type: ignore[arg-type]
+    names = [entry.name for batch in draft.finish() for entry in batch.entries()]
+    assert names == ["lib/a", "more/b"]
+
+
+def test_what_was_taken_out_is_out(tmp_path: Path) -> None:
+    """Also for who asks by name, and for its neighbours."""
+    for name in ("lib/a", "lib/b", "lib/c"):
+        write(tmp_path / name, "x")
+    draft = drafted(tmp_path)
+    assert "lib/b" in draft
+    draft.remove_all(lambda name, _: Reason.EXCLUDED if name == "lib/b" else None)
+    assert "lib/b" not in draft
+    assert "lib/a" in draft
+    assert [item.name for item in draft.left_out] == ["lib/b"]
+
+
+def test_no_alias_of_an_alias(tmp_path: Path) -> None:
+    """A link to what is a link itself is a copy: there may be no file behind both."""
+    write(tmp_path / "a", "x")
+    draft = drafted(tmp_path)
+    content, _ = disk_at(str(tmp_path / "a"))
+    draft.add(Entry("b", content), REST, "environment", target="a")
+    draft.add(Entry("c", content), REST, "environment", target="b")
+    entries = {entry.name: entry for batch in draft.finish() for entry in batch.entries()}
+    assert isinstance(entries["b"].content, Alias)
+    assert entries["c"].content == content
