@@ -146,6 +146,15 @@ def test_system_site_packages_bring_the_bases_in(tmp_path: Path) -> None:
     assert six.content.path.startswith(str(fake.root))
 
 
+def test_a_link_to_a_script_of_the_base_is_one_too(tmp_path: Path) -> None:
+    """Though no RECORD names it; without its package it would start nothing."""
+    fake = make_environment(tmp_path)
+    (fake.prefix / "bin/pip").symlink_to("pip3")
+    plan = plan_of(fake)
+    assert "bin/pip" not in names(plan)
+    assert reasons(plan)["bin/pip"] is Reason.BASE_SCRIPT
+
+
 def test_the_environment_wins_a_clash(tmp_path: Path) -> None:
     """And the clash is reported."""
     fake = make_environment(tmp_path)
