@@ -12,7 +12,7 @@ import pytest
 from envpack.distributions import distributions_in
 from envpack.editable import Replacement
 from envpack.environment import discover
-from envpack.errors import SourceFault
+from envpack.errors import SourceFault, UsageError
 from envpack.model import (
     Alias,
     Derived,
@@ -26,6 +26,7 @@ from envpack.model import (
 )
 from envpack.plan import make_plan
 from envpack.select import Filter
+from tests.test_floor import elf as shared_object
 from tests.trees import FakeEnvironment, elf, install, make_environment, write
 
 SITE = "lib/python3.12/site-packages"
@@ -153,6 +154,30 @@ def test_a_link_to_a_script_of_the_base_is_one_too(tmp_path: Path) -> None:
     plan = plan_of(fake)
     assert "bin/pip" not in names(plan)
     assert reasons(plan)["bin/pip"] is Reason.BASE_SCRIPT
+
+
+@pytest.mark.parametrize("glob", ["bin/*", "*python3.12*", "lib/*", "*/os.py"])
+def test_an_archive_that_cannot_start_is_refused(tmp_path: Path, glob: str) -> None:
+    """Unless it is to have no Python; what else of the interpreter goes is the user's choice."""
+    fake = make_environment(tmp_path)
+    with pytest.raises(UsageError, match=r"could not start: `--exclude` leaves out `") as caught:
+        plan_of(fake, filters=[Filter(True, glob)])
+    assert caught.value.hint == "to pack without a Python, give --no-python"
+    assert plan_of(fake, filters=[Filter(True, glob)], starter="")
+    assert plan_of(fake, filters=[Filter(True, "lib/libpython3.12.so*"), Filter(True, "*/x.py")])
+
+
+def test_a_python_without_its_library_is_refused(tmp_path: Path) -> None:
+    """One that has all in itself does without, and is smaller by 30 MB."""
+    fake = make_environment(tmp_path)
+    out = [Filter(True, "lib/libpython3.12.so.1.0")]
+    write(fake.prefix / "bin/python3.12", shared_object(["libpython3.12.so.1.0"]), 0o755)
+    with pytest.raises(
+        SourceFault, match=r"`bin/python` needs `libpython3\.12\.so\.1\.0`, which is out"
+    ):
+        plan_of(fake, filters=out)
+    write(fake.prefix / "bin/python3.12", shared_object(["libc.so.6"]), 0o755)
+    assert plan_of(fake, filters=out)
 
 
 def test_the_environment_wins_a_clash(tmp_path: Path) -> None:

@@ -80,10 +80,17 @@ def add_libraries(
 
 
 def _check_starts(native: Native) -> None:
-    """Raise SourceFault if python names a loader of this machine, and there is no room to mend it.
+    """Raise SourceFault if python names a loader of this machine, or has no libpython.
 
-    The kernel says of such a program that there is no file of its name.
+    The kernel says of the one that there is no file of its name, the loader of the other that it
+    cannot open it.
     """
+    for want in native.missing:
+        if want.file == _PYTHON and want.soname.startswith("libpython"):
+            raise SourceFault(
+                f"the archive could not start: `{_PYTHON}` needs `{want.soname}`, which is out",
+                hint="see what --exclude leaves out; to pack without a Python, give --no-python",
+            )
     loader = next((text for file, text in native.loaders if file == _PYTHON), None)
     if loader is not None:
         raise SourceFault(

@@ -8,6 +8,7 @@ comes after what it derives from, and a distribution is one run of members.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -19,7 +20,8 @@ from envpack.draft import REST, Draft
 from envpack.editable import Replacement
 from envpack.entries import Batches
 from envpack.environment import Environment
-from envpack.errors import EnvironmentFault
+from envpack.errors import EnvironmentFault, UsageError
+from envpack.interpreter import Interpreter
 from envpack.links import twice
 from envpack.merge import add_environment, add_interpreter, add_replacement
 from envpack.model import Entry, Inline, Move, Package, Plan, Reason, Summary
@@ -82,6 +84,8 @@ def make_plan(
     add_environment(draft, records, environment, kept, hooks, skip_paths, unjudged)
     if filters or brought:
         draft.remove_all(partial(_why_filtered, filters, brought))
+    if filters and starter is None:
+        _check_starts(draft, interpreter)
     secrets = withhold(draft, distributions, replacements, interpreter.stdlib, filters)
     for entry in _own_entries(environment, starter):
         draft.add(entry, REST, _OWN)
@@ -111,6 +115,25 @@ def make_plan(
         warnings=(*notes, *warnings, *(twice(name, target) for name, target in draft.doubled)),
         secrets=secrets,
     )
+
+
+_NEEDED = re.compile(r"bin/python|lib/python3\.\d+t?/(os\.py|encodings/__init__\.py)")
+"""Without one of them Python says a few words and ends, before it has read a line."""
+
+
+def _check_starts(draft: Draft, interpreter: Interpreter) -> None:
+    """Raise UsageError if the filters took out what Python cannot start without."""
+    lost = [
+        item.name
+        for item in draft.left_out
+        if item.reason is Reason.EXCLUDED and _NEEDED.fullmatch(item.name)
+    ]
+    if lost:
+        raise UsageError(
+            f"the archive could not start: `--exclude` leaves out `{min(lost)}` of Python"
+            f" {interpreter.version}",
+            hint="to pack without a Python, give --no-python",
+        )
 
 
 def _add_bases(
