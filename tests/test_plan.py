@@ -156,6 +156,16 @@ def test_a_link_to_a_script_of_the_base_is_one_too(tmp_path: Path) -> None:
     assert reasons(plan)["bin/pip"] is Reason.BASE_SCRIPT
 
 
+def test_a_link_to_what_stays_out_stays_out(tmp_path: Path) -> None:
+    """Whatever it is called: here a static library."""
+    fake = make_environment(tmp_path)
+    static = "python3.12/config-3.12-x86_64-linux-gnu/libpython3.12.a"
+    (fake.prefix / "lib/plain-name").symlink_to(static)
+    plan = plan_of(fake)
+    assert "lib/plain-name" not in names(plan)
+    assert reasons(plan)["lib/plain-name"] is reasons(plan)[f"lib/{static}"]
+
+
 @pytest.mark.parametrize("glob", ["bin/*", "*python3.12*", "lib/*", "*/os.py"])
 def test_an_archive_that_cannot_start_is_refused(tmp_path: Path, glob: str) -> None:
     """Unless it is to have no Python; what else of the interpreter goes is the user's choice."""
