@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from envpack.draft import REST, Draft
 from envpack.entries import disk_at
+from envpack.errors import SourceFault
 from envpack.model import Alias, Entry, Inline, Reason
 from envpack.walk import walk
 from tests.test_plan import plan_of
@@ -109,3 +112,12 @@ def test_no_alias_of_an_alias(tmp_path: Path) -> None:
     entries = {entry.name: entry for batch in draft.finish() for entry in batch.entries()}
     assert isinstance(entries["b"].content, Alias)
     assert entries["c"].content == content
+
+
+def test_a_file_and_a_folder_of_one_name(tmp_path: Path) -> None:
+    """An archive cannot hold both, and neither of two packages wins."""
+    draft = drafted(tmp_path)
+    for name in ("share/x", "share/x/y"):
+        draft.add(Entry(name, Inline(b"")), REST, "environment")
+    with pytest.raises(SourceFault, match="`share/x` is a file in one place and a directory in an"):
+        draft.finish()

@@ -211,7 +211,50 @@ def test_a_directory_beats_a_file_of_the_interpreter(tmp_path: Path) -> None:
     fake.add("share/doc/tool/README", "text")
     plan = plan_of(fake)
     assert "share/doc" not in names(plan)
-    assert [clash.name for clash in plan.clashes] == ["share/doc"]
+    (clash,) = plan.clashes
+    assert (clash.name, clash.kept, clash.dropped) == ("share/doc", "environment", "interpreter")
+
+
+def made_real(fake: FakeEnvironment, **options: object) -> Plan:
+    """Plan with one editable that became real files."""
+    editable = Editable("ed", "1", EditableForm.COPIED, "", "")
+    return plan_of(fake, replacements=[Replacement(editable, "", **options)])  # type: ignore[arg-type]
+
+
+def test_hooks_stay_out_wherever_they_are(tmp_path: Path) -> None:
+    """Also in a folder of which all else goes in; what stands for a hook is no hook."""
+    fake = make_environment(tmp_path)
+    for name in ("ed/hook.py", "ed/else.py", "ed.pth"):
+        fake.add(f"{SITE}/{name}")
+    hooks = (f"{SITE}/ed/hook.py", f"{SITE}/ed.pth")
+    plan = made_real(fake, files=(), hooks=hooks, inline=((f"{SITE}/ed.pth", b"import os\n"),))
+    assert reasons(plan)[hooks[0]] is Reason.EDITABLE_HOOK
+    assert hooks[0] not in names(plan)
+    assert f"{SITE}/ed/else.py" in names(plan)
+    assert hooks[1] in names(plan)
+    assert hooks[1] not in reasons(plan)
+
+
+def test_scripts_of_an_editable_can_be_started(tmp_path: Path) -> None:
+    """Whatever their mode was where they came from."""
+    fake = make_environment(tmp_path)
+    script = write(tmp_path / "tool", "#!/bin/sh\n", 0o644)
+    files = (("bin/tool", str(script)), (f"{SITE}/tool.py", str(script)))
+    plan = made_real(fake, files=files, hooks=())
+    modes = {entry.name: entry.executable for entry in plan.entries}
+    assert (modes["bin/tool"], modes[f"{SITE}/tool.py"]) == (True, False)
+
+
+def test_lib64_is_lib(tmp_path: Path) -> None:
+    """venv makes it a link, and its files are not there twice."""
+    fake = make_environment(tmp_path)
+    fake.install("alpha", "1.0", {"alpha/a.py": ""})
+    if not (fake.root / "lib64").is_symlink():
+        (fake.root / "lib64").symlink_to("lib")
+    plan = plan_of(fake)
+    assert plan.clashes == ()
+    assert len(names(plan)) == len(set(names(plan)))
+    assert not any(name.startswith("lib64") for name in (*names(plan), *reasons(plan)))
 
 
 def test_a_shared_prefix_gives_only_python(tmp_path: Path) -> None:
