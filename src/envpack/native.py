@@ -158,10 +158,12 @@ class _Work:
             shared |= more
             ways += [f"{LIB}/{soname}" for soname in sorted(more)]
         spared = {f"{LIB}/{soname}": soname for soname in self.carried if soname not in shared}
+        if not spared:
+            return frozenset()
         rest = collect((n.name, self._of_the_host(n)) for n in self.queue if n.name not in spared)
         least = rest.glibc.version if rest.glibc else "0"
         left: set[str] = set()
-        for node in self.queue if spared else ():
+        for node in self.queue:
             own = collect([(node.name, self._of_the_host(node))]).glibc
             if node.name in spared and own is not None and exceeds(own, least):
                 left.add(spared[node.name])
